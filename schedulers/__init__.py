@@ -1,0 +1,1 @@
+"""Time: noise schedules, sigma spacings and the sampler catalogue."""

@@ -1,0 +1,1 @@
+"""Training of mini, the model in the box."""
