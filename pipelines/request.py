@@ -1,0 +1,227 @@
+"""The one job spec: what to draw, checked before any weights load.
+
+Page, HTTP, Python, command line and prompt files all come in through :class:`Request`. The module
+loads neither torch nor diffusers.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from studio.errors import PromptError, RequestError
+from studio.pipelines.refusals import as_request_error
+
+SEEDS = 2**64
+"""Seeds run from 0 to ``SEEDS - 1`` and wrap around."""
+
+_DRAWN_SEEDS = 2**32  # drawn seeds stay in the range that other tools can type in
+
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Size = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
+PromptText = Annotated[str, Field(max_length=100_000)]
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a model card asks for where a request leaves a field open.
+
+    Args:
+        sampler: canonical name of a sampler.
+        schedule: canonical name of a spacing that the sampler can run on.
+        steps: denoising steps, 1 to 1000.
+        guidance_scale: strength of classifier-free guidance, 0 to 100 (1 = none).
+        width: pixels, a multiple of 8.
+        height: pixels, a multiple of 8.
+    """
+
+    sampler: str
+    schedule: str
+    steps: int
+    guidance_scale: float
+    width: int
+    height: int
+
+
+class Request(BaseModel):
+    """What to draw. Frozen; an open field (``None``) means the model's own default.
+
+    Build it with :meth:`of` or :meth:`from_json`, whose failures are all
+    :class:`~studio.errors.RequestError`.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    prompt: PromptText = Field(description="what to draw")
+    negative_prompt: PromptText = Field("", description="what to keep away from")
+    model: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+        "mini", description="name of a model card, or a folder of weights"
+    )
+    sampler: str | None = Field(None, description="sampler, under any name people use for it")
+    schedule: str | None = Field(None, description="spacing of the noise levels")
+    steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="denoising steps")
+    guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = Field(
+        None, description="classifier-free guidance, 1 = none"
+    )
+    guidance_rescale: Share = Field(
+        0.0, description="how far guidance keeps the contrast of the unguided prediction"
+    )
+    guidance_start: Share = Field(0.0, description="share of the steps after which guidance acts")
+    guidance_end: Share = Field(1.0, description="share of the steps until which guidance acts")
+    clip_skip: Annotated[int, Field(ge=1, le=12)] = Field(
+        1, description="text encoder layer counted from the last, 1 = the last"
+    )
+    seed: Seed | None = Field(None, description="seed of the noise, open or -1 = drawn at random")
+    count: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1, description="pictures; picture i has seed + i"
+    )
+    variation_seed: Seed | None = Field(None, description="seed of the noise that is mixed in")
+    variation_strength: Share = Field(0.0, description="share of the variation noise, 0 = none")
+    width: Size | None = Field(None, description="pixels, a multiple of 8")
+    height: Size | None = Field(None, description="pixels, a multiple of 8")
+
+    @field_validator("prompt", "negative_prompt", "model")
+    @classmethod
+    def _no_nul(cls, text: str, info: ValidationInfo) -> str:
+        if "\0" in text:
+            reason = f"a NUL character at column {text.index(chr(0)) + 1}"
+            raise RequestError(str(info.field_name), text, reason, valid="any other text")
+        return text
+
+    @field_validator("prompt", "negative_prompt")
+    @classmethod
+    def _follows_grammar(cls, text: str, info: ValidationInfo) -> str:
+        try:
+            _parse(text)
+        except PromptError as error:
+            reason = error.reason.removesuffix(f" at column {error.column}")
+            field = str(info.field_name)
+            raise PromptError(
+                text, reason, column=error.column, field=field, valid=error.valid
+            ) from None
+        return text
+
+    @field_validator("seed", "variation_seed", mode="before")
+    @classmethod
+    def _minus_one_is_open(cls, seed: object) -> object:
+        return None if type(seed) is int and seed == -1 else seed
+
+    @model_validator(mode="before")
+    @classmethod
+    def _canonical_names(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        sampler, schedule = fields.get("sampler"), fields.get("schedule")
+        if isinstance(sampler, str) and isinstance(schedule, str | None):
+            from studio.schedulers import catalogue
+
+            sampler, schedule = catalogue.resolve(sampler, schedule)
+        elif sampler is None and isinstance(schedule, str):
+            from studio.schedulers import catalogue
+
+            schedule = catalogue.resolve_schedule(schedule)
+        return {**fields, "sampler": sampler, "schedule": schedule}
+
+    @model_validator(mode="after")
+    def _interval_runs_forward(self) -> Self:
+        if self.guidance_start > self.guidance_end:
+            raise RequestError(
+                "guidance_start",
+                self.guidance_start,
+                f"lies after guidance_end = {self.guidance_end}",
+                valid=f"a number from 0 to {self.guidance_end}",
+            )
+        return self
+
+    @classmethod
+    def of(cls, **fields: object) -> Self:
+        """Checks the fields and builds the request.
+
+        Raises:
+            RequestError: the first problem: its field, value and what would be valid.
+        """
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise as_request_error(error, cls) from None
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Reads what :meth:`to_json` wrote.
+
+        Raises:
+            RequestError: the text is no JSON object, or a field cannot be used.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise as_request_error(error, cls) from None
+
+    def to_json(self) -> str:
+        """This request as one JSON object that :meth:`from_json` reads back to an equal one."""
+        return self.model_dump_json()
+
+    def resolve(self, defaults: Defaults) -> Self:
+        """Fills every open field: seeds at random, the rest from the model's defaults.
+
+        A sampler that is named without a schedule already has its own (see the catalogue), so the
+        model's default schedule only goes with the model's default sampler.
+
+        Raises:
+            RequestError: a schedule was asked for that the default sampler cannot run on.
+        """
+        fields = self.model_dump()
+        filled = {
+            "sampler": defaults.sampler,
+            "schedule": defaults.schedule,
+            "steps": defaults.steps,
+            "guidance_scale": defaults.guidance_scale,
+            "width": defaults.width,
+            "height": defaults.height,
+            "seed": secrets.randbelow(_DRAWN_SEEDS),
+        }
+        if self.variation_strength > 0:
+            filled["variation_seed"] = secrets.randbelow(_DRAWN_SEEDS)
+        filled = {name: value for name, value in filled.items() if fields[name] is None}
+        return type(self).of(**{**fields, **filled})
+
+    def singles(self) -> tuple[Self, ...]:
+        """The ``count`` requests of one picture each, in order.
+
+        Picture i has seed + i; where a variation is mixed in, the plain seed and variation
+        seed + i. Seeds wrap modulo 2**64.
+
+        Raises:
+            RequestError: the seed is still open (call :meth:`resolve` first).
+        """
+        counting = "variation_seed" if self.variation_strength > 0 else "seed"
+        for name in {"seed", counting}:
+            if getattr(self, name) is None:
+                raise RequestError(name, None, "still open", valid="a resolved request")
+        first: int = getattr(self, counting)
+        return tuple(
+            self.model_copy(update={"count": 1, counting: (first + i) % SEEDS})
+            for i in range(self.count)
+        )
+
+
+@lru_cache(maxsize=256)
+def _parse(prompt: str) -> None:
+    try:
+        from studio.pipelines import prompt_grammar
+    except ImportError:
+        return
+    prompt_grammar.parse(prompt)
