@@ -1,0 +1,140 @@
+"""The text that AUTOMATIC1111 writes under the PNG key ``parameters``, read by nearly every viewer.
+
+The prompt, the negative prompt and one last line of ``Key: value`` pairs. Others read it; the exact
+record of a picture is its :class:`~studio.metadata.Recipe`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+
+from studio.pipelines.request import Request
+
+_NEGATIVE = "Negative prompt:"
+_PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_FEWEST_PAIRS = 3  # a last line with fewer belongs to the prompt
+_PROMPT_LINES = "Prompt lines"  # ours: how many lines are the prompt, where that is ambiguous
+
+
+def parameters_text(request: Request, *, model: str, weights_sha256: str, version: str) -> str:
+    """The text form of a resolved request of one picture.
+
+    Args:
+        request: what was drawn.
+        model: name of the model that drew it.
+        weights_sha256: hash of its weights, 64 hex digits.
+        version: name and version of the program that drew it.
+    """
+    pairs: dict[str, object] = {
+        "Steps": request.steps,
+        "Sampler": request.sampler,
+        "Schedule type": request.schedule,
+        "CFG scale": request.guidance_scale,
+        "CFG rescale": request.guidance_rescale or None,
+        "Guidance start": request.guidance_start or None,
+        "Guidance end": None if request.guidance_end == 1 else request.guidance_end,
+        "Seed": request.seed,
+        "Size": f"{request.width}x{request.height}",
+        "Model hash": weights_sha256[:10],
+        "Model": model,
+    }
+    if request.variation_strength > 0:
+        pairs["Variation seed"] = request.variation_seed
+        pairs["Variation seed strength"] = request.variation_strength
+    if request.clip_skip > 1:
+        pairs["Clip skip"] = request.clip_skip
+    pairs |= {"RNG": "CPU", "Version": version}
+
+    lines = request.prompt.split("\n")
+    ambiguous = any(line.startswith(_NEGATIVE) for line in lines)
+    if ambiguous:
+        pairs[_PROMPT_LINES] = len(lines)
+    if request.negative_prompt:
+        lines.append(f"{_NEGATIVE} {request.negative_prompt}")
+    shown = (f"{key}: {_quote(value)}" for key, value in pairs.items() if value is not None)
+    return "\n".join([*lines, ", ".join(shown)])
+
+
+def parse_parameters(text: str) -> Request:
+    """Reads the text form back. Fields that it does not hold stay open.
+
+    Prompts come back exactly as :func:`parameters_text` wrote them. Where the last line holds no
+    parameters, the whole text is prompt. Keys that stand for nothing in a request are passed over.
+
+    Raises:
+        RequestError: a value that cannot be used, such as an unknown sampler.
+    """
+    lines = text.split("\n")
+    found = _PAIR.findall(lines[-1])
+    pairs: dict[str, str] = {}
+    if len(found) >= _FEWEST_PAIRS:
+        pairs = {key: _unquote(value) for key, value in found}
+        lines.pop()
+    if pairs.get(_PROMPT_LINES, "").isdecimal():
+        split = int(pairs[_PROMPT_LINES])
+    else:
+        starts = (i for i, line in enumerate(lines) if line.startswith(_NEGATIVE))
+        split = next(starts, len(lines))
+    negative = "\n".join(lines[split:]).removeprefix(_NEGATIVE).removeprefix(" ")
+    return Request.of(
+        prompt="\n".join(lines[:split]), negative_prompt=negative, **_request_fields(pairs)
+    )
+
+
+def _request_fields(pairs: Mapping[str, str]) -> dict[str, object]:
+    fields = {
+        field: convert(pairs[key]) for key, (field, convert) in _FIELDS.items() if key in pairs
+    }
+    if "Size" in pairs:
+        width, _, height = pairs["Size"].partition("x")
+        fields |= {"width": _integer(width), "height": _integer(height)}
+    return fields
+
+
+def _quote(value: object) -> str:
+    text = repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    plain = text == text.strip() and not text.startswith('"')
+    if plain and not any(mark in text for mark in ",:\n"):
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _unquote(text: str) -> str:
+    if not text.startswith('"'):
+        return text.strip()
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text.strip()
+
+
+def _integer(text: str) -> object:
+    try:
+        return int(text)
+    except ValueError:
+        return text  # the request refuses it and says why
+
+
+def _number(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+_FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "Steps": ("steps", _integer),
+    "Sampler": ("sampler", str),
+    "Schedule type": ("schedule", str),
+    "CFG scale": ("guidance_scale", _number),
+    "CFG rescale": ("guidance_rescale", _number),
+    "Guidance start": ("guidance_start", _number),
+    "Guidance end": ("guidance_end", _number),
+    "Seed": ("seed", _integer),
+    "Model": ("model", str),
+    "Variation seed": ("variation_seed", _integer),
+    "Variation seed strength": ("variation_strength", _number),
+    "Clip skip": ("clip_skip", _integer),
+}
