@@ -34,6 +34,7 @@ _REASONS = {
     "string_unicode": "holds a lone surrogate, so it is no Unicode text",
     "model_type": "not an object of fields",
 }
+_LONGEST_SHOWN = 80
 _KINDS = {"integer": "an integer", "number": "a number", "string": "a text"}
 
 
@@ -47,7 +48,7 @@ def as_request_error(error: ValidationError, model: type[BaseModel]) -> RequestE
     if not first["loc"]:
         fields = f"an object with the fields {', '.join(model.model_fields)}"
         return RequestError("request", first["input"], _reason(first), valid=fields)
-    name = str(first["loc"][0])
+    name = str(first["loc"][0])[:_LONGEST_SHOWN]
     if kind == "extra_forbidden":
         return RequestError(name, first["input"], "unknown field", valid=_nearest(name, model))
     value = None if kind == "missing" else first["input"]

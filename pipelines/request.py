@@ -23,16 +23,19 @@ from pydantic import (
 
 from studio.errors import PromptError, RequestError
 from studio.pipelines.refusals import as_request_error
+from studio.schedulers import catalogue
 
 SEEDS = 2**64
 """Seeds run from 0 to ``SEEDS - 1`` and wrap around."""
 
 _DRAWN_SEEDS = 2**32  # drawn seeds stay in the range that other tools can type in
+_LONGEST_NAME = 100  # of a sampler or a schedule; what is longer is not even compared
 
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
 PromptText = Annotated[str, Field(max_length=100_000)]
+Name = Annotated[str, Field(max_length=_LONGEST_NAME)]
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ class Request(BaseModel):
     model: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
         "mini", description="name of a model card, or a folder of weights"
     )
-    sampler: str | None = Field(None, description="sampler, under any name people use for it")
-    schedule: str | None = Field(None, description="spacing of the noise levels")
+    sampler: Name | None = Field(None, description="sampler, under any name people use for it")
+    schedule: Name | None = Field(None, description="spacing of the noise levels")
     steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="denoising steps")
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = Field(
         None, description="classifier-free guidance, 1 = none"
@@ -125,14 +128,12 @@ class Request(BaseModel):
         if not isinstance(fields, dict):
             return fields
         sampler, schedule = fields.get("sampler"), fields.get("schedule")
-        if isinstance(sampler, str) and isinstance(schedule, str | None):
-            from studio.schedulers import catalogue
-
+        if not all(name is None or _is_name(name) for name in (sampler, schedule)):
+            return fields  # refused by their types
+        if sampler is not None:
             sampler, schedule = catalogue.resolve(sampler, schedule)
-        elif sampler is None and isinstance(schedule, str):
-            from studio.schedulers import catalogue
-
-            schedule = catalogue.resolve_schedule(schedule)
+        elif schedule is not None:
+            schedule = _canonical_schedule(schedule)
         return {**fields, "sampler": sampler, "schedule": schedule}
 
     @model_validator(mode="after")
@@ -216,6 +217,16 @@ class Request(BaseModel):
             self.model_copy(update={"count": 1, counting: (first + i) % SEEDS})
             for i in range(self.count)
         )
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and len(name) <= _LONGEST_NAME
+
+
+def _canonical_schedule(name: str) -> str:
+    every = len(catalogue.schedules())
+    works_with_all = next(row for row in catalogue.samplers() if len(row.spacings) == every)
+    return catalogue.resolve(works_with_all.name, name)[1]
 
 
 @lru_cache(maxsize=256)
