@@ -108,7 +108,7 @@ def _text_encoder() -> Any:
             pad_token_id=513,
             initializer_factor=5.0,
         )
-    ).eval()
+    )
 
 
 def _unet() -> Any:
@@ -121,7 +121,7 @@ def _unet() -> Any:
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         cross_attention_dim=32,
         attention_head_dim=4,
-    ).eval()
+    )
     return _scaled(unet, unet.conv_out, 3.5)
 
 
@@ -133,7 +133,7 @@ def _vae() -> Any:
         down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"),
         up_block_types=("UpDecoderBlock2D", "UpDecoderBlock2D"),
         latent_channels=4,
-    ).eval()
+    )
     return _scaled(vae, vae.decoder.conv_out, 1.0)
 
 

@@ -1,0 +1,176 @@
+"""The stages that pipelines are made of: noise, guided denoise, preview, decode.
+
+Each is a function of what it is given; none keeps state. Shapes: B images, C latent channels,
+latents of h x w, pictures of H x W pixels, conditioning of T tokens with D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from studio.errors import Cancelled
+from studio.pipelines import noise
+from studio.pipelines.conditioning import ConditioningSchedule
+from studio.pipelines.guidance import Guided
+from studio.pipelines.request import Request
+from studio.schedulers import stepping
+from studio.schedulers.stepping import Scheduler
+
+_PREVIEW = 32  # latents along the longer edge of a preview
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress after one step of the sampler.
+
+    Args:
+        index: model evaluations done, 1 to ``total``.
+        total: model evaluations of this batch.
+        requests: the pictures that are being drawn together.
+        preview: draws the pictures as predicted now, one PIL image each; costs a small decode,
+            and only where it is called.
+    """
+
+    index: int
+    total: int
+    requests: tuple[Request, ...]
+    preview: Callable[[], list[Image.Image]]
+
+
+def first_latents(
+    requests: Sequence[Request],
+    shape: Sequence[int],
+    generators: Sequence[torch.Generator],
+    scheduler: Scheduler,
+    device: str,
+) -> Tensor:
+    """Noise [B, C, h, w] at the scheduler's first noise level, fp32 on ``device``.
+
+    Image b draws from the b-th generator; its variation from a generator of its own.
+    """
+    latents = noise.standard_normal(generators, shape)
+    strength = requests[0].variation_strength
+    if strength > 0:
+        others = noise.generators([r.variation_seed or 0 for r in requests])
+        latents = noise.varied(latents, noise.standard_normal(others, shape), strength)
+    return latents.to(device) * scheduler.init_noise_sigma
+
+
+def denoise(
+    denoiser: Callable[[Tensor, Tensor, int], Tensor],
+    scheduler: Scheduler,
+    latents: Tensor,
+    generators: Sequence[torch.Generator],
+    *,
+    watch: Callable[[int, Tensor], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+) -> Tensor:
+    """The one sampler loop: walks the scheduler's timesteps from noise to latents [B, C, h, w].
+
+    Args:
+        denoiser: prediction from (variance-preserving latents, timestep, index of the timestep).
+        scheduler: diffusers scheduler with its timesteps set.
+        latents: [B, C, h, w] at the first noise level.
+        generators: one per image, for samplers that add noise.
+        watch: called after each step with its index and the predicted latents [B, C, h, w].
+        cancel: asked before each step.
+
+    Raises:
+        Cancelled: ``cancel`` answered yes.
+    """
+    for index, t in enumerate(scheduler.timesteps):
+        if cancel is not None and cancel():
+            raise Cancelled(f"Stopped before step {index + 1} of {len(scheduler.timesteps)}.")
+        x = scheduler.scale_model_input(latents, t)
+        output = denoiser(x, t, index)
+        if watch is not None:
+            predicted = stepping.denoised(scheduler, output, t, latents)
+        latents = stepping.step(scheduler, output, t, latents, generators)
+        if watch is not None:
+            watch(index, predicted)
+    return latents
+
+
+def reporting(
+    on_step: Callable[[Step], None],
+    requests: tuple[Request, ...],
+    vae: Any,
+    evaluations: int,
+    size: tuple[int, int],
+) -> Callable[[int, Tensor], None]:
+    """Turns what :func:`denoise` tells its watcher into :class:`Step`.
+
+    Args:
+        on_step: gets each step.
+        requests: the pictures of the batch.
+        vae: draws the previews.
+        evaluations: timesteps that the scheduler walks.
+        size: (width, height) of the previews.
+    """
+
+    def watch(index: int, predicted: Tensor) -> None:
+        draw = partial(preview, vae, predicted, size)
+        on_step(Step(index + 1, evaluations, requests, draw))
+
+    return watch
+
+
+def prompted(
+    guided: Guided, schedules: Sequence[ConditioningSchedule], steps: int, evaluations: int
+) -> Callable[[Tensor, Tensor, int], Tensor]:
+    """A guided denoiser bound to the prompts of a batch, as :func:`denoise` wants it.
+
+    Images whose prompts fill the same number of windows share a call.
+
+    Args:
+        guided: guidance around the model.
+        schedules: conditioning of each image.
+        steps: steps as the request counts them; prompts may change from step to step.
+        evaluations: timesteps that the scheduler walks, more than ``steps`` for some samplers.
+    """
+
+    def predict(x: Tensor, t: Tensor, index: int) -> Tensor:
+        pairs = [schedule.at(index * steps // evaluations) for schedule in schedules]
+        share = index / evaluations
+        if len({positive.shape for positive, _ in pairs}) == 1:
+            positive, negative = (torch.cat(part) for part in zip(*pairs, strict=True))
+            return guided(x, t, positive, negative, share)
+        alone = [guided(x[i : i + 1], t, *pair, share) for i, pair in enumerate(pairs)]
+        return torch.cat(alone)
+
+    return predict
+
+
+def decode(vae: Any, latents: Tensor) -> Tensor:
+    """Pictures [B, 3, H, W] of latents [B, C, h, w]: fp32 on the CPU, about [-1, 1].
+
+    What is not finite stays so, for the caller to see.
+    """
+    shift = getattr(vae.config, "shift_factor", None) or 0.0
+    z = (latents / vae.config.scaling_factor + shift).to(vae.dtype)
+    picture: Tensor = vae.decode(z, return_dict=False)[0]
+    return picture.float().cpu()
+
+
+@torch.inference_mode()
+def preview(vae: Any, latents: Tensor, size: tuple[int, int]) -> list[Image.Image]:
+    """Quick pictures of latents [B, C, h, w]: decoded small, enlarged to (width, height)."""
+    shrink = min(1.0, _PREVIEW / max(latents.shape[-2:]))
+    if shrink < 1:
+        small = [max(1, round(edge * shrink)) for edge in latents.shape[-2:]]
+        latents = torch.nn.functional.interpolate(latents, size=small, mode="area")
+    pictures = decode(vae, latents).nan_to_num()
+    return [to_pil(picture).resize(size) for picture in pictures]
+
+
+def to_pil(picture: Tensor) -> Image.Image:
+    """An RGB image of a picture [3, H, W] in [-1, 1]; values outside are clipped."""
+    levels = (picture / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())

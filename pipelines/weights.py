@@ -1,0 +1,120 @@
+"""Weight files, judged by content before any library opens them. Loads no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from studio.errors import ModelError
+
+_NAMES = ("diffusion_pytorch_model", "model")
+_VARIANTS = (None, "fp32", "fp16", "bf16")
+_MOST_HEADER = 100_000_000  # bytes; safetensors' own limit
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weight files of one part of a model.
+
+    Args:
+        files: safetensors files, checked.
+        variant: diffusers' name for the precision on disk, as in ``model.fp16.safetensors``.
+    """
+
+    files: tuple[Path, ...]
+    variant: str | None
+
+
+def checked_weights(folder: Path) -> Weights:
+    """Finds a part's safetensors files (one, or shards) and checks each.
+
+    Raises:
+        ModelError: there are none, or one is broken or unsafe; path, size and remedy in one line.
+    """
+    for variant in _VARIANTS:
+        for name in _NAMES:
+            stem = f"{name}.{variant}" if variant else name
+            whole = folder / f"{stem}.safetensors"
+            shards = sorted(folder.glob(f"{stem}-?????-of-?????.safetensors"))
+            if whole.is_file() or shards:
+                found = (whole,) if whole.is_file() else tuple(shards)
+                for path in found:
+                    check(path)
+                return Weights(found, variant)
+    others = sorted(p.name for p in folder.glob("*") if p.suffix in (".bin", ".ckpt", ".pt"))
+    if others:
+        raise ModelError(
+            f"{folder} holds pickled weights only ({others[0]}), which can run code when opened.",
+            valid="the same weights as .safetensors",
+        )
+    raise ModelError(f"{folder} holds no weights.", valid="a .safetensors file from the model")
+
+
+def check(path: Path) -> None:
+    """Checks that a file is whole safetensors, by its content, whatever its name.
+
+    Raises:
+        ModelError: it is empty, cut off, a Git LFS pointer, a pickle or something else.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        fits = size >= 8 and 2 <= length <= min(size - 8, _MOST_HEADER)
+        header = _header(file.read(length)) if fits else None
+    if header is not None:
+        needed = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
+        if needed == size:
+            return
+        problem = f"is cut off: {needed:,} bytes are needed" if size < needed else "is damaged"
+        raise ModelError(f"{path} ({size:,} bytes) {problem}.", valid="download it again")
+    problem, remedy = _diagnosis(size, start)
+    raise ModelError(f"{path} ({size:,} bytes) {problem}.", valid=remedy)
+
+
+def _header(raw: bytes) -> dict[str, dict[str, list[int]]] | None:
+    try:
+        header = json.loads(raw)
+        header.pop("__metadata__", None)
+        ends = [tensor["data_offsets"][1] for tensor in header.values()]
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
+        return None
+    return header if all(type(end) is int for end in ends) else None
+
+
+def _diagnosis(size: int, start: bytes) -> tuple[str, str]:
+    again = "download it again"
+    if size == 0:
+        return "is empty", again
+    if start.startswith(b"version "):
+        return "is a Git LFS pointer, not the weights", "run `git lfs pull` in the model's folder"
+    if start.startswith(b"PK") or (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5"):
+        return (
+            "is a pickle, which can run code when opened",
+            "the same weights as .safetensors",
+        )
+    if start[:1] in (b"<", b"{"):
+        return "is a text or web page, not weights", again
+    if size < 8 or 2 <= int.from_bytes(start, "little") <= _MOST_HEADER:
+        return "is cut off within its header", again
+    return "is no safetensors file", "weights saved as .safetensors"
+
+
+def fingerprint(folder: Path, paths: Iterable[Path]) -> str:
+    """SHA-256 (64 hex digits) over the sorted lines ``<relative path> <SHA-256 of the file>``."""
+    lines = []
+    for path in paths:
+        about = path.stat()
+        digest = _file_sha256(path, about.st_size, about.st_mtime_ns)
+        lines.append(f"{path.relative_to(folder).as_posix()} {digest}\n")
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 (cache key)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
