@@ -1,0 +1,84 @@
+"""Flags that several commands share. Those of a request are read off the request itself."""
+
+from __future__ import annotations
+
+from argparse import _ActionsContainer
+from collections.abc import Callable
+from typing import Annotated, Any, get_args, get_origin
+
+from studio.cli.parser import Namespace, Parser
+from studio.pipelines.attention import AUTO, BACKENDS
+from studio.pipelines.request import Request
+
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
+
+
+def add_request_flags(parser: Parser) -> None:
+    """Adds one flag per field of :class:`Request`, of the same name; the prompt is positional."""
+    group = parser.add_argument_group(
+        "request", "What is left out is the model's own default, and the seed is drawn at random."
+    )
+    for name, field in Request.model_fields.items():
+        kind = _kind(field.annotation)
+        text = (field.description or "").replace("%", "%%")
+        if field.is_required():
+            parser.add_argument(name, metavar=name.upper(), type=_reader(kind), help=text)
+            continue
+        if field.default not in (None, ""):
+            shown = f"{field.default:g}" if kind is float else field.default
+            text += f" (default {shown})"
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            metavar=_METAVARS[kind],
+            type=_reader(kind),
+            default=None,
+            help=text,
+        )
+
+
+def request_fields(options: Namespace) -> dict[str, object]:
+    """The fields of a request that were given on the command line."""
+    given = {name: getattr(options, name) for name in Request.model_fields}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def add_machine_flags(parser: Parser) -> None:
+    """Adds what says where and how to draw; it is no part of the request."""
+    group = parser.add_argument_group("machine")
+    group.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps"
+    )
+    group.add_argument("--precision", default="auto", metavar="NAME", help="auto, fp32, bf16, fp16")
+    backends = ", ".join([AUTO, *(backend.name for backend in BACKENDS)])
+    group.add_argument("--attention", default="auto", metavar="NAME", help=backends)
+
+
+def add_json_flag(parser: _ActionsContainer, text: str) -> None:
+    """Adds ``--json``."""
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def _kind(annotation: Any) -> type:
+    """The plain type inside ``Annotated[int, ...] | None`` and the like."""
+    if annotation in _METAVARS:
+        return annotation  # type: ignore[no-any-return]
+    inner = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        inner = inner[:1]
+    for part in inner:
+        if part is not type(None):
+            return _kind(part)
+    raise TypeError(f"a request field of type {annotation} has no flag yet")
+
+
+def _reader(kind: type) -> Callable[[str], object]:
+    """Reads a flag's value; what cannot be read stays text, which the request refuses by name."""
+
+    def read(text: str) -> object:
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+
+    return read

@@ -1,0 +1,69 @@
+"""``studio generate``: draws the pictures of one request into a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from studio.cli import progress
+from studio.cli.contact_sheet import ContactSheet
+from studio.cli.flags import add_json_flag, add_machine_flags, add_request_flags, request_fields
+from studio.cli.parser import Namespace, Parser
+from studio.cli.quiet import quiet_libraries
+from studio.facade import Studio
+from studio.picture import Picture
+from studio.pipelines.request import Request
+
+
+def configure(parser: Parser) -> None:
+    """Adds the request's fields and where the pictures go."""
+    parser.usage = "studio generate [options] PROMPT"
+    parser.epilog = 'Example: studio generate "a red apple" --count 4 --seed 1 --grid'
+    add_request_flags(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out",
+        type=Path,
+        default=Path("outputs"),
+        metavar="FOLDER",
+        help="where the pictures go (default outputs)",
+    )
+    output.add_argument("--grid", action="store_true", help="also one labelled sheet of them all")
+    output.add_argument(
+        "--batch-size", type=int, metavar="N", help="pictures drawn at once (default: as fits)"
+    )
+    add_json_flag(output, "one JSON object a line on standard output: start, step, picture, grid")
+    output.add_argument("-q", "--quiet", action="store_true", help="print nothing but the paths")
+    add_machine_flags(parser)
+
+
+def run(options: Namespace) -> int:
+    """Draws, and saves each picture as soon as it is there."""
+    quiet_libraries()
+    request = Request.of(**request_fields(options))
+    studio = Studio(
+        request.model,
+        device=options.device,
+        precision=options.precision,
+        attention=options.attention,
+    )
+    request = studio.resolve(request)
+    sheet: ContactSheet | None = None
+    with progress.choose(as_json=options.json, quiet=options.quiet) as report:
+        pictures = studio.generate(request, on_step=report.step, batch_size=options.batch_size)
+        report.start(request)
+        for picture in pictures:
+            report.picture(picture, picture.save(options.out))
+            if options.grid:
+                sheet = sheet or ContactSheet(request.count, picture.image.size)
+                sheet.add(picture.image, _label(picture))
+        if sheet:
+            report.file("grid", sheet.save(options.out, f"grid_{request.seed}"))
+    return 0
+
+
+def _label(picture: Picture) -> str:
+    """What tells this picture from the others of its sheet."""
+    request = picture.request
+    if request.variation_strength > 0:
+        return f"variation {request.variation_seed}"
+    return f"seed {request.seed}"

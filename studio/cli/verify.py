@@ -1,0 +1,60 @@
+"""``studio verify``: draws a picture again from its recipe and compares the pixels."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from studio.cli.flags import add_json_flag, add_machine_flags
+from studio.cli.parser import Namespace, Parser
+from studio.cli.quiet import quiet_libraries
+from studio.verify import Verdict, verify
+
+
+def configure(parser: Parser) -> None:
+    """Adds the picture and what to draw it with."""
+    parser.usage = "studio verify [options] PICTURE"
+    parser.add_argument("picture", type=Path, metavar="PICTURE", help="PNG, JPEG or WebP file")
+    parser.add_argument(
+        "--model", metavar="TEXT", help="draw with this model instead of the recipe's"
+    )
+    add_json_flag(parser, "the verdict as one JSON object")
+    add_machine_flags(parser)
+
+
+def run(options: Namespace) -> int:
+    """Prints the verdict: exit code 0 where bit-exact, 1 where not."""
+    quiet_libraries()
+    verdict = verify(
+        options.picture,
+        model=options.model,
+        device=options.device,
+        precision=options.precision,
+        attention=options.attention,
+    )
+    print(_as_json(verdict) if options.json else as_text(verdict))
+    return 0 if verdict.exact else 1
+
+
+def as_text(verdict: Verdict) -> str:
+    """The verdict in one line, then the likely causes of a difference, one a line."""
+    if verdict.exact:
+        return f"{verdict.path}: bit-exact"
+    likeness = "another size" if verdict.psnr_db is None else f"PSNR {verdict.psnr_db:.1f} dB"
+    return "\n".join(
+        [f"{verdict.path}: differs, {likeness}", *(f"  {cause}" for cause in verdict.causes)]
+    )
+
+
+def _as_json(verdict: Verdict) -> str:
+    psnr_db = verdict.psnr_db
+    return json.dumps(
+        {
+            "path": str(verdict.path),
+            "exact": verdict.exact,
+            # JSON has no infinity: null stands for a picture of another size or an exact one.
+            "psnr_db": psnr_db if psnr_db is not None and math.isfinite(psnr_db) else None,
+            "causes": list(verdict.causes),
+        }
+    )

@@ -1,0 +1,165 @@
+"""The Python way in: one model, and pictures from it.
+
+>>> from studio import Studio
+>>> for picture in Studio().generate("a cat", seed=1, count=4):
+...     picture.save("outputs")
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from studio.errors import RequestError
+from studio.metadata import Recipe, Versions, pixel_sha256
+from studio.picture import Picture
+from studio.pipelines.components import ModelCard, card, load
+from studio.pipelines.request import Request
+
+if TYPE_CHECKING:
+    from studio.pipelines.components import Components
+    from studio.pipelines.text_to_image import Result, Step
+
+
+class Studio:
+    """One model, its weights loaded once and kept.
+
+    Several threads may draw with one studio: they take turns, picture by picture (batch by batch).
+
+    Args:
+        model: name of a model card (see ``studio models``), or a folder of weights in the
+            diffusers layout.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        attention: ``auto`` or the name of a backend in :mod:`studio.pipelines.attention`.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+
+    def __init__(
+        self,
+        model: str = "mini",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        attention: str = "auto",
+    ) -> None:
+        self.card: ModelCard = card(model)
+        self._model = model
+        self._runtime = (device, precision, attention)
+        self._components: Components | None = None
+        self._lock = threading.RLock()
+
+    def resolve(self, prompt: str | Request, **fields: object) -> Request:
+        """The request as it will run: checked, and every open field filled. Loads no weights.
+
+        Args:
+            prompt: what to draw, or a whole request.
+            fields: other fields of :class:`Request`; they replace those of a whole request.
+
+        Returns:
+            A request that gives the same pictures whenever it is drawn: its seed is set.
+
+        Raises:
+            RequestError: a field cannot be used; also a request for another model.
+        """
+        if isinstance(prompt, Request):
+            fields = {**prompt.model_dump(include=prompt.model_fields_set), **fields}
+        else:
+            fields = {**fields, "prompt": prompt}
+        fields.setdefault("model", self._model)
+        request = Request.of(**fields)
+        if request.model != self._model:
+            raise RequestError(
+                "model",
+                request.model,
+                f"this studio draws with {self._model!r}",
+                valid=f"{self._model!r}, or another Studio for the other model",
+            )
+        request = request.resolve(self.card.defaults)
+        self.card.check(request)
+        return request
+
+    def generate(
+        self,
+        prompt: str | Request,
+        *,
+        on_step: Callable[[Step], None] | None = None,
+        cancel: Callable[[], bool] | None = None,
+        batch_size: int | None = None,
+        **fields: object,
+    ) -> Iterator[Picture]:
+        """Draws the pictures of a request, each given as soon as it is there.
+
+        The request is checked here and now; weights load when the first picture is asked for.
+
+        Args:
+            prompt: what to draw, or a whole request.
+            on_step: called after each denoising step of a batch, with its number and a way to
+                preview the pictures: RGB, ``width`` x ``height`` pixels.
+            cancel: asked between steps; what it answers with true ends in ``Cancelled``.
+            batch_size: pictures drawn at once, at least 1; ``None`` is what suits the device.
+            fields: other fields of :class:`Request`: ``seed=1, count=4, steps=20, ...``.
+
+        Returns:
+            ``count`` pictures, picture i with seed + i.
+
+        Raises:
+            RequestError: a field cannot be used.
+            ModelError: the weights are missing or broken (at the first picture).
+            UnavailableError: device, precision or attention is not to be had (likewise).
+            Cancelled: ``cancel`` said so.
+            RunError: drawing failed.
+        """
+        request = self.resolve(prompt, **fields)
+        if batch_size is not None and batch_size < 1:
+            raise RequestError("batch_size", batch_size, "out of range", valid="1 or more")
+        return self._drawn(request, on_step, cancel, batch_size)
+
+    def load(self) -> Components:
+        """Loads the weights unless they are there, and returns them."""
+        with self._lock:
+            if self._components is None:
+                from studio.pipelines.placement import Runtime
+
+                self._components = load(self._model, Runtime(*self._runtime))
+            return self._components
+
+    def _drawn(
+        self,
+        request: Request,
+        on_step: Callable[[Step], None] | None,
+        cancel: Callable[[], bool] | None,
+        batch_size: int | None,
+    ) -> Iterator[Picture]:
+        from studio.pipelines.text_to_image import text_to_image
+
+        components = self.load()
+        results = text_to_image(
+            components, request.singles(), on_step=on_step, cancel=cancel, batch_size=batch_size
+        )
+        while True:
+            with self._lock:  # held while drawing, free while the caller has the picture
+                result = next(results, None)
+            if result is None:
+                return
+            yield _picture(result, components)
+
+
+def _picture(result: Result, components: Components) -> Picture:
+    runtime = components.runtime
+    recipe = Recipe(
+        request=result.request,
+        model=components.name,
+        weights_sha256=components.weights_sha256,
+        versions=Versions.current(),
+        device=runtime.device.partition(":")[0],
+        precision=runtime.precision,
+        attention=runtime.attention,
+        pixel_sha256=pixel_sha256(result.image),
+        timings=result.timings,
+        recovery=result.recovery,
+    )
+    return Picture(image=result.image, request=result.request, recipe=recipe)
