@@ -70,7 +70,7 @@ class Picture:
                 a full disk. Nothing is left behind.
         """
         target = Path(target)
-        if target.suffix.lower() in FORMATS and not target.is_dir():
+        if target.suffix.lower() in FORMATS and not _is_folder(target):
             check_name(target.name)
             folder, stem, suffix = target.parent, target.stem, target.suffix
         else:
@@ -78,6 +78,13 @@ class Picture:
             stem, suffix = _split_suffix(_filled(name, self.request))
             stem = safe_stem(stem)
         return write_new(folder, stem, suffix, encode_picture(self.image, self.recipe, suffix))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long, say; writing will tell
+        return False
 
 
 def slug(text: str) -> str:
