@@ -21,7 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from studio.errors import PromptError, RequestError
+from studio.errors import RequestError
+from studio.pipelines import prompt_grammar
 from studio.pipelines.refusals import as_request_error
 from studio.schedulers import catalogue
 
@@ -107,14 +108,7 @@ class Request(BaseModel):
     @field_validator("prompt", "negative_prompt")
     @classmethod
     def _follows_grammar(cls, text: str, info: ValidationInfo) -> str:
-        try:
-            _parse(text)
-        except PromptError as error:
-            reason = error.reason.removesuffix(f" at column {error.column}")
-            field = str(info.field_name)
-            raise PromptError(
-                text, reason, column=error.column, field=field, valid=error.valid
-            ) from None
+        _check_grammar(text, str(info.field_name))
         return text
 
     @field_validator("seed", "variation_seed", mode="before")
@@ -229,10 +223,6 @@ def _canonical_schedule(name: str) -> str:
     return catalogue.resolve(works_with_all.name, name)[1]
 
 
-@lru_cache(maxsize=256)
-def _parse(prompt: str) -> None:
-    try:
-        from studio.pipelines import prompt_grammar
-    except ImportError:
-        return
-    prompt_grammar.parse(prompt)
+@lru_cache(maxsize=256)  # a request is checked again when it is resolved
+def _check_grammar(text: str, field: str) -> None:
+    prompt_grammar.parse(text, field=field)

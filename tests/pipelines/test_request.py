@@ -138,6 +138,14 @@ def test_a_missing_prompt_is_refused() -> None:
         Request.of(steps=3)
 
 
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_a_prompt_that_breaks_the_grammar_is_refused_with_its_column(field: str) -> None:
+    with pytest.raises(PromptError, match="column 8") as refusal:
+        Request.of(**{"prompt": "a", field: "a (cat:1e9)"})
+    assert refusal.value.field == field
+    assert refusal.value.column == 8
+
+
 def test_the_guidance_interval_runs_forward() -> None:
     with pytest.raises(RequestError, match=r"guidance_start = 0\.6.*guidance_end = 0\.2"):
         Request.of(prompt="a", guidance_start=0.6, guidance_end=0.2)
