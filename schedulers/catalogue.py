@@ -42,7 +42,11 @@ class Sampler:
         aliases: other names of it, from A1111, ComfyUI and diffusers.
         scheduler: import path of the scheduler class; ``diffusers.X`` or a class of ours.
         options: what ``from_config`` gets over the model's own scheduler configuration.
-        explicit: import path of the class for explicit sigmas, where ``scheduler`` takes none.
+        explicit: import path of an equal solver for what ``scheduler`` cannot do: other spacings,
+            zero terminal SNR, sample prediction (empty: ``scheduler`` itself).
+        explicit_options: its ``options``.
+        predictions: the kinds of model output that ``scheduler`` knows.
+        final_sigma: the last noise level of explicit spacings.
         order: order of convergence (weak order where stochastic).
         evaluations: model calls a step.
         stochastic: whether it adds noise on the way.
@@ -58,6 +62,9 @@ class Sampler:
     aliases: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     explicit: str = ""
+    explicit_options: Mapping[str, Any] = field(default_factory=dict)
+    predictions: tuple[str, ...] = ("epsilon", "v_prediction", "sample")
+    final_sigma: float = 0.0
     evaluations: int = 1
     stochastic: bool = False
     distilled: bool = False
@@ -68,20 +75,19 @@ def _tables() -> tuple[tuple[Sampler, ...], tuple[Schedule, ...]]:
     text = resources.files("studio.configs").joinpath("samplers.yaml").read_text("utf-8")
     table = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     every = tuple(
-        Schedule(**{**row, "aliases": tuple(row.get("aliases", ()))}) for row in table["schedules"]
+        Schedule(**{name: _frozen(value) for name, value in row.items()})
+        for row in table["schedules"]
     )
     names = tuple(schedule.name for schedule in every)
     rows = tuple(
-        Sampler(
-            **{
-                **row,
-                "aliases": tuple(row.get("aliases", ())),
-                "spacings": tuple(row.get("spacings", names)),
-            }
-        )
+        Sampler(**{"spacings": names, **{name: _frozen(value) for name, value in row.items()}})
         for row in table["samplers"]
     )
     return rows, every
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def samplers() -> tuple[Sampler, ...]:
