@@ -1,0 +1,77 @@
+"""Draws a list of prompts into one labelled sheet.
+
+python -m benchmarks.sheet --out docs/pictures/sheet.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+from rich.progress import track
+
+from studio import Studio
+
+PROMPTS = Path(__file__).with_name("everyday.txt")
+
+_GAP, _LINES, _LINE = 8, 2, 14
+_PAPER, _INK = (250, 250, 250), (40, 40, 40)
+
+
+def read_prompts(path: Path) -> list[str]:
+    """The prompts of a text file, one a line; empty lines and lines that begin with # are not."""
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def labelled_sheet(pictures: Sequence[Image.Image], labels: Sequence[str]) -> Image.Image:
+    """Pictures of one size in a square, each above its label, which may take two lines."""
+    width, height = pictures[0].size
+    columns = math.ceil(math.sqrt(len(pictures)))
+    rows = math.ceil(len(pictures) / columns)
+    cell = (width + _GAP, height + _LINES * _LINE + _GAP)
+    sheet = Image.new("RGB", (columns * cell[0] + _GAP, rows * cell[1] + _GAP), _PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_LINE - 3)
+    for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        left, top = _GAP + place % columns * cell[0], _GAP + place // columns * cell[1]
+        sheet.paste(picture, (left, top))
+        lines = textwrap.wrap(label, width // 6, max_lines=_LINES, placeholder="...")
+        for n, line in enumerate(lines):
+            pen.text((left, top + height + n * _LINE), line, fill=_INK, font=font)
+    return sheet
+
+
+def draw(
+    prompts: Sequence[str], model: str, *, seed: int, steps: int | None = None
+) -> list[Image.Image]:
+    """One picture of each prompt, all from the same seed."""
+    studio = Studio(model)
+    return [
+        next(studio.generate(prompt, seed=seed, steps=steps)).image
+        for prompt in track(prompts, "drawing")
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draws every prompt once and saves the sheet."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sheet", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--out", type=Path, required=True, help="PNG to write")
+    parser.add_argument("--prompts", type=Path, default=PROMPTS, help="text file, one a line")
+    parser.add_argument("--model", default="mini", help="model or folder of weights (mini)")
+    parser.add_argument("--steps", type=int, help="steps of each picture (the model's own)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of every picture (0)")
+    options = parser.parse_args(arguments)
+    prompts = read_prompts(options.prompts)
+    pictures = draw(prompts, options.model, seed=options.seed, steps=options.steps)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    labelled_sheet(pictures, prompts).save(options.out)
+    print(f"{len(prompts)} pictures in {options.out}")
+
+
+if __name__ == "__main__":
+    main()
