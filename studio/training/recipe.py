@@ -1,0 +1,82 @@
+"""Training recipes: YAML in ``configs/training`` or a file of one's own, with overrides."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from studio.errors import StudioError
+from studio.training.options import TrainOptions
+
+
+class Frozen(BaseModel):
+    """A part of a recipe: frozen, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LoopRecipe(Frozen):
+    """How long and how fast to learn; the same for every part of the model."""
+
+    seed: int = 0
+    steps: int = Field(gt=0, description="optimiser steps in all")
+    batch_size: int = Field(gt=0, description="examples a step and process")
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(100, ge=0)
+    decay_steps: int = Field(0, ge=0, description="last steps, where the rate falls to zero")
+    weight_decay: float = Field(0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip_norm: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+    precision: Literal["no", "fp16", "bf16"] = "no"
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    log_seconds: float = Field(15.0, gt=0)
+
+
+class Recipe(Frozen):
+    """Base of the parts' recipes."""
+
+    loop: LoopRecipe
+
+    @classmethod
+    def read(cls, options: TrainOptions, name: str) -> Self:
+        """The recipe named by the options, or the part's own, with the overrides applied.
+
+        Args:
+            options: ``overrides`` are ``dotted.key=value`` with YAML values.
+            name: file name (without ``.yaml``) in ``configs/training``.
+
+        Raises:
+            StudioError: the file cannot be read, or a key or value is not valid.
+        """
+        where = options.recipe or resources.files("studio.configs") / "training" / f"{name}.yaml"
+        try:
+            values: dict[str, Any] = yaml.safe_load(where.read_text(encoding="utf-8"))
+            for override in options.overrides:
+                _override(values, override)
+            return cls.model_validate(values)
+        except OSError as error:
+            raise StudioError(f"The training recipe {where} cannot be read: {error}.") from error
+        except yaml.YAMLError as error:
+            raise StudioError(f"The training recipe {where} is not YAML: {error}.") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise StudioError(
+                f"The training recipe {where} is wrong at {key}: {first['msg']}."
+            ) from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    *path, last = key.split(".")
+    if not equals or not last:
+        raise StudioError(f"--set {override} is not an override.", valid="dotted.key=value")
+    for part in path:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise StudioError(f"--set {override}: {part} holds a value, not keys.")
+    values[last] = yaml.safe_load(value)

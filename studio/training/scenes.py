@@ -1,0 +1,256 @@
+"""Scenes: what a training picture shows, composed from drawings, and how it is captioned.
+
+Single drawings teach names and styles; composed ones (named backgrounds, sizes, sides, counts,
+pairs, hues) ground the words that no single drawing can teach.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import Field
+
+from studio.training.dataset import Drawing, Drawings
+from studio.training.recipe import Frozen
+
+Rng = np.random.Generator
+Kind = Literal["plain", "background", "hue", "size", "count", "pair"]
+Side = Literal["left", "right", "above", "below"]
+
+BACKGROUNDS: dict[str, tuple[str, tuple[int, int, int]]] = {
+    "white": ("白色", (255, 255, 255)),
+    "black": ("黑色", (20, 20, 22)),
+    "gray": ("灰色", (150, 150, 152)),
+    "red": ("红色", (220, 40, 45)),
+    "orange": ("橙色", (250, 150, 40)),
+    "yellow": ("黄色", (255, 222, 60)),
+    "green": ("绿色", (70, 175, 80)),
+    "blue": ("蓝色", (50, 110, 230)),
+    "light blue": ("浅蓝色", (165, 215, 250)),
+    "purple": ("紫色", (140, 80, 200)),
+    "pink": ("粉色", (250, 165, 200)),
+    "brown": ("棕色", (130, 85, 55)),
+}
+HUES: dict[str, tuple[str, int]] = {
+    "red": ("红色", 0),
+    "orange": ("橙色", 30),
+    "yellow": ("黄色", 52),
+    "green": ("绿色", 120),
+    "blue": ("蓝色", 215),
+    "purple": ("紫色", 275),
+    "pink": ("粉色", 330),
+}
+COUNTS = {2: ("two", "两个"), 3: ("three", "三个"), 4: ("four", "四个"), 5: ("five", "五个")}
+
+
+class SceneMix(Frozen):
+    """Shares of the kinds of scenes (normalised), and how drawings are weighted."""
+
+    plain: float = 0.5
+    background: float = 0.2
+    hue: float = 0.08
+    size: float = 0.07
+    count: float = 0.07
+    pair: float = 0.08
+    everyday: float = 3.0  # weight of a drawing of an everyday thing against any other
+    styles: dict[str, float] = Field(default_factory=dict)  # weight of a style, 1 where not named
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One drawing in a scene: centre and size as shares of the picture's side."""
+
+    drawing: int
+    x: float = 0.5
+    y: float = 0.5
+    size: float = 1.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a picture shows. ``background`` and ``hue`` are colour names."""
+
+    kind: Kind
+    placed: tuple[Placed, ...]
+    background: str = "white"
+    hue: str | None = None
+    side: Side | None = None
+
+
+def heldout_pair(*words: str) -> bool:
+    """Whether this combination (colour and thing, ordered pair) is kept from training (10%)."""
+    return hashlib.sha256("\0".join(words).encode()).digest()[0] < 26
+
+
+class SceneMaker:
+    """Draws scenes, their pictures and captions from ``drawings``, without the held-out cells."""
+
+    def __init__(self, drawings: Drawings, mix: SceneMix) -> None:
+        self.drawings = drawings
+        rows = drawings.rows
+        weights = np.array(
+            [
+                0.0
+                if row.heldout
+                else mix.styles.get(row.style, 1.0) * (mix.everyday if row.everyday else 1.0)
+                for row in rows
+            ]
+        )
+        everyday = weights * np.array([row.everyday for row in rows])
+        self.everyday = everyday / everyday.sum()
+        self.any = weights / weights.sum()
+        hued = everyday * np.array([row.hue is not None for row in rows])
+        self.hued = hued / hued.sum() if hued.any() else None
+        kinds = {kind: getattr(mix, kind) for kind in Kind.__args__}  # type: ignore[attr-defined]
+        if self.hued is None:
+            kinds["hue"] = 0.0
+        self.kinds = list(kinds)
+        self.shares = np.array(list(kinds.values())) / sum(kinds.values())
+        self.by_style: dict[str, npt.NDArray[np.int64]] = {
+            style: np.array([i for i, row in enumerate(rows) if row.style == style])
+            for style in {row.style for row in rows}
+        }
+
+    def draw(self, rng: Rng) -> Scene:
+        """One scene at random."""
+        kind: Kind = self.kinds[int(rng.choice(len(self.kinds), p=self.shares))]
+        if kind == "plain":
+            return Scene(kind, (Placed(_pick(rng, self.any)),))
+        main = _pick(rng, self.everyday)
+        if kind == "background":
+            colour = list(BACKGROUNDS)[int(rng.integers(1, len(BACKGROUNDS)))]
+            if heldout_pair(self.label(main), colour):
+                colour = "white"
+            return Scene(kind, (Placed(main, size=float(rng.uniform(0.75, 0.95))),), colour)
+        if kind == "hue":
+            assert self.hued is not None
+            main = _pick(rng, self.hued)
+            hue = list(HUES)[int(rng.integers(len(HUES)))]
+            if heldout_pair(hue, self.label(main)):
+                return Scene("plain", (Placed(main),))
+            return Scene(kind, (Placed(main),), hue=hue)
+        if kind == "size":
+            large = bool(rng.random() < 0.5)
+            size = float(rng.uniform(0.92, 1.0) if large else rng.uniform(0.3, 0.42))
+            slack = (1 - size) / 2 * 0.6
+            x, y = 0.5 + rng.uniform(-slack, slack, size=2)
+            return Scene(kind, (Placed(main, float(x), float(y), size),))
+        background = (
+            "white"
+            if rng.random() < 0.7
+            else list(BACKGROUNDS)[int(rng.integers(len(BACKGROUNDS)))]
+        )
+        if kind == "count":
+            return Scene(kind, _grid(rng, main, int(rng.integers(2, 6))), background)
+        other = self._companion(rng, main)
+        side: Side = ("left", "right", "above", "below")[int(rng.integers(4))]
+        if heldout_pair(self.label(main), self.label(other)):
+            return Scene("plain", (Placed(main),))
+        return Scene(kind, _beside(rng, main, other, side), background, side=side)
+
+    def _companion(self, rng: Rng, main: int) -> int:
+        """Another everyday thing in the same style."""
+        same = self.by_style[self.drawings.rows[main].style]
+        weights = self.everyday[same] * (same != main)
+        if not weights.any():
+            return _pick(rng, self.everyday)
+        return int(rng.choice(same, p=weights / weights.sum()))
+
+    def label(self, drawing: int) -> str:
+        return self.drawings.rows[drawing].label["en"]
+
+    def picture(self, scene: Scene, rng: Rng) -> npt.NDArray[np.uint8]:
+        """The scene drawn: uint8 [S, S, 3], S the side of the drawings."""
+        side = self.drawings.pixels.shape[1]
+        canvas = Image.new(
+            "RGB", (side, side), _shade(BACKGROUNDS[scene.background][1], scene.background, rng)
+        )
+        for placed in scene.placed:
+            picture = Image.fromarray(self.drawings.pixels[placed.drawing])
+            if scene.hue:
+                picture = _recolour(picture, self.drawings.rows[placed.drawing], HUES[scene.hue][1])
+            extent = max(8, round(side * placed.size))
+            if extent != side:
+                picture = (
+                    picture.convert("RGBa")
+                    .resize((extent, extent), Image.Resampling.LANCZOS)
+                    .convert("RGBA")
+                )
+            corner = (round(placed.x * side - extent / 2), round(placed.y * side - extent / 2))
+            canvas.paste(picture, corner, picture)
+        return np.asarray(canvas)
+
+
+def _pick(rng: Rng, weights: npt.NDArray[np.float64]) -> int:
+    return int(rng.choice(len(weights), p=weights))
+
+
+def _shade(rgb: tuple[int, int, int], name: str, rng: Rng) -> tuple[int, int, int]:
+    """The colour with a little variation, so that the word means a range and not one value."""
+    if name == "white":
+        return rgb
+    h, s, v = colorsys.rgb_to_hsv(*(c / 255 for c in rgb))
+    grey = s < 0.1
+    h += 0.0 if grey else float(rng.normal(0, 0.012))
+    s = s if grey else float(np.clip(s + rng.normal(0, 0.06), 0, 1))
+    v = float(np.clip(v + rng.normal(0, 0.04), 0, 1))
+    r, g, b = colorsys.hsv_to_rgb(h % 1, s, v)
+    return round(255 * r), round(255 * g), round(255 * b)
+
+
+def _recolour(picture: Image.Image, row: Drawing, hue: int) -> Image.Image:
+    """Turn the whole colour circle so that the drawing's own hue becomes ``hue`` (degrees)."""
+    assert row.hue is not None
+    alpha = picture.getchannel("A")
+    h, s, v = picture.convert("RGB").convert("HSV").split()
+    turn = round((hue - row.hue) / 360 * 256) % 256
+    turned = np.asarray(h).astype(np.int16) + turn
+    h = Image.fromarray((turned % 256).astype(np.uint8))
+    out = Image.merge("HSV", (h, s, v)).convert("RGBA")
+    out.putalpha(alpha)
+    return out
+
+
+def _grid(rng: Rng, drawing: int, count: int) -> tuple[Placed, ...]:
+    """``count`` copies that do not touch."""
+    spots = {
+        2: [(0.27, 0.5), (0.73, 0.5)],
+        3: [(0.27, 0.28), (0.73, 0.28), (0.5, 0.73)],
+        4: [(0.27, 0.27), (0.73, 0.27), (0.27, 0.73), (0.73, 0.73)],
+        5: [(0.22, 0.22), (0.78, 0.22), (0.5, 0.5), (0.22, 0.78), (0.78, 0.78)],
+    }[count]
+    size = {2: 0.45, 3: 0.42, 4: 0.42, 5: 0.34}[count]
+    shift = rng.uniform(-0.015, 0.015, size=(count, 2))
+    return tuple(
+        Placed(drawing, x + float(dx), y + float(dy), size)
+        for (x, y), (dx, dy) in zip(spots, shift, strict=True)
+    )
+
+
+def _beside(rng: Rng, main: int, other: int, side: Side) -> tuple[Placed, ...]:
+    near, far = 0.26, 0.74
+    size = float(rng.uniform(0.42, 0.48))
+    first = {"left": (near, 0.5), "right": (far, 0.5), "above": (0.5, near), "below": (0.5, far)}[
+        side
+    ]
+    second = (1 - first[0], 1 - first[1])
+    return (Placed(main, *first, size), Placed(other, *second, size))
+
+
+def mirrored(scene: Scene) -> Scene:
+    """The same scene told from the other thing (``a cat left of a tree`` / ``a tree right of``)."""
+    opposite: dict[Side, Side] = {
+        "left": "right",
+        "right": "left",
+        "above": "below",
+        "below": "above",
+    }
+    if scene.side is None:
+        return scene
+    return replace(scene, placed=scene.placed[::-1], side=opposite[scene.side])

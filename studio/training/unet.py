@@ -1,0 +1,240 @@
+"""Train the U-Net: v-prediction with zero terminal SNR on cached latents, captions dropped at
+times for classifier-free guidance (Ho and Salimans 2022)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from studio.errors import StudioError
+from studio.training.clip import tokenize
+from studio.training.dataset import Drawings
+from studio.training.layout import noise_schedule, write_folder
+from studio.training.loop import Batch, Losses, fit
+from studio.training.options import TrainOptions
+from studio.training.recipe import Frozen, Recipe
+from studio.training.scenes import Scene, SceneMaker, SceneMix
+from studio.training.vae import tile, to_tensor
+from studio.training.wording import caption
+
+
+class UnetShape(Frozen):
+    """Shape of the U-Net. The first level is thin and has no attention: it is the costly one."""
+
+    channels: tuple[int, ...] = (64, 160, 192)
+    layers_per_block: int = 1
+    head_width: int = 32
+    norm_groups: int = 16
+
+
+class UnetRecipe(Recipe):
+    """Recipe of the U-Net.
+
+    Attributes:
+        vae: folder of the trained VAE.
+        clip: folder that holds ``text_encoder/`` and ``tokenizer/``.
+        pool: how many scenes are drawn and encoded before training begins.
+        dropout: share of captions replaced by the empty one.
+        snr: signal-to-noise ratio from which the loss is held down (Hang et al. 2023, min-SNR;
+            only its upper clamp: low ratios decide backgrounds and keep their weight).
+    """
+
+    shape: UnetShape = UnetShape()
+    mix: SceneMix = SceneMix()
+    vae: Path = Path("runs/vae/weights")
+    clip: Path = Path("runs/clip/weights")
+    pool: int = 30000
+    dropout: float = 0.1
+    chinese: float = 0.08
+    snr: float = 5.0
+    sheet_guidance: float = 4.0
+
+
+class UnetObjective(nn.Module):
+    """Denoising loss of latents [B, C, h, w] given text states [B, T, D]."""
+
+    def __init__(self, unet: UNet2DConditionModel, snr: float) -> None:
+        super().__init__()
+        self.unet = unet
+        self.snr = snr
+        self.register_buffer("signal", noise_schedule().alphas_cumprod, persistent=False)
+
+    def forward(self, latents: Tensor, states: Tensor) -> Losses:
+        count = len(latents)
+        # One time in each of ``count`` equal slices: less variance than independent draws.
+        slices = (
+            torch.arange(count, device=latents.device) + torch.rand_like(latents[:, 0, 0, 0])
+        ) / count
+        times = (slices * 1000).long().clamp(max=999)
+        alpha = self.signal[times].view(-1, 1, 1, 1)
+        noise = torch.randn_like(latents)
+        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+        predicted = self.unet(noisy, times, states).sample
+        error = F.mse_loss(predicted.float(), velocity, reduction="none").mean(dim=(1, 2, 3))
+        weight = ((self.snr + 1) * (1 - alpha.flatten())).clamp(max=1)
+        return {"loss": (weight * error).mean(), "error": error.mean()}
+
+
+class Pool:
+    """Scenes and their latents; scene ``i`` comes from ``(seed, i)`` alone."""
+
+    def __init__(
+        self, maker: SceneMaker, vae: AutoencoderKL, seed: int, size: int, cache: Path
+    ) -> None:
+        self.scenes: list[Scene] = []
+        for i in range(size):
+            self.scenes.append(maker.draw(np.random.default_rng((seed, i))))
+        self.latents = self._cached(maker, vae, seed, cache)
+
+    def _cached(self, maker: SceneMaker, vae: AutoencoderKL, seed: int, cache: Path) -> Tensor:
+        if cache.is_file() and len(latents := load_file(cache)["latents"]) == len(self.scenes):
+            return latents
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(self.scenes), 32):
+                pictures = [
+                    maker.picture(scene, np.random.default_rng((seed, i, 1)))
+                    for i, scene in enumerate(self.scenes[start : start + 32], start)
+                ]
+                encoded = vae.encode(
+                    to_tensor(np.stack(pictures)).to(vae.device)
+                ).latent_dist.mode()
+                parts.append(encoded.half().cpu())
+                if start % 3200 == 0:
+                    print(f"encoded {start + len(pictures)}/{len(self.scenes)} scenes", flush=True)
+        latents = torch.cat(parts).contiguous()
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"latents": latents}, cache)
+        return latents
+
+
+class UnetPart:
+    """The U-Net as a part to train (see :class:`studio.training.loop.Part`)."""
+
+    PROMPTS = (
+        "a cat", "a dog", "a red apple on a yellow background", "a rocket, 3d render", "a tree",
+        "a slice of pizza", "an automobile", "a house", "a banana, flat style", "a fish",
+        "a blue car", "a guitar", "a sunflower", "two apples", "a penguin",
+        "a dog on a blue background", "a bicycle", "a cup of coffee, 3d render", "an owl",
+        "a strawberry", "a sailboat", "一只狐狸", "a small cat", "a cat to the left of a tree",
+        "a lion, simple cartoon style", "an airplane", "a mushroom", "a green rocket",
+        "an umbrella", "a hamburger, detailed", "a horse", "a crown",
+    )  # fmt: skip
+
+    def __init__(
+        self, unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer, recipe: UnetRecipe, maker: SceneMaker, pool: Pool,
+    ) -> None:  # fmt: skip
+        self.objective = UnetObjective(unet, recipe.snr)
+        self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
+        self.recipe, self.maker, self.pool = recipe, maker, pool
+
+    def batch(self, rng: np.random.Generator, size: int) -> Batch:
+        chosen = rng.integers(len(self.pool.scenes), size=size)
+        rows = self.maker.drawings.rows
+        captions = [
+            "" if rng.random() < self.recipe.dropout
+            else caption(self.pool.scenes[i], rows, rng, chinese=self.recipe.chinese)
+            for i in chosen
+        ]  # fmt: skip
+        return {"latents": self.pool.latents[chosen].float(), "states": self.encode(captions)}
+
+    @torch.no_grad()
+    def encode(self, texts: list[str]) -> Tensor:
+        """Text states [B, T, D] as the pipelines give them to the U-Net."""
+        tokens = tokenize(self.tokenizer, texts).to(self.text_encoder.device)
+        states: Tensor = self.text_encoder(tokens).last_hidden_state
+        return states
+
+    def save(self, folder: Path) -> None:
+        """The whole model in the layout of diffusers."""
+        write_folder(
+            folder,
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+        )
+
+    def sheet(self, path: Path) -> None:
+        """The prompts, drawn with DDIM in 25 steps."""
+        scheduler = noise_schedule()
+        scheduler.set_timesteps(25)
+        device = self.unet.device
+        count, scale = len(self.PROMPTS), self.recipe.sheet_guidance
+        states = torch.cat([self.encode([""] * count), self.encode(list(self.PROMPTS))])
+        latents = torch.randn(
+            (count, *self.pool.latents.shape[1:]), generator=torch.Generator().manual_seed(0)
+        )
+        latents = latents.to(device)
+        for time in scheduler.timesteps:
+            negative, positive = self.unet(torch.cat([latents] * 2), time, states).sample.chunk(2)
+            latents = scheduler.step(
+                negative + scale * (positive - negative), time, latents
+            ).prev_sample
+        tile(torch.cat([self.vae.decode(part).sample for part in latents.split(8)]), 8).save(path)
+
+
+def build(shape: UnetShape, latents: torch.Size, text_width: int) -> UNet2DConditionModel:
+    """A fresh U-Net for latents [C, h, w] and text states of ``text_width``."""
+    deeper = len(shape.channels) - 1
+    return UNet2DConditionModel(
+        sample_size=latents[1],
+        in_channels=latents[0],
+        out_channels=latents[0],
+        block_out_channels=shape.channels,
+        down_block_types=("DownBlock2D", *["CrossAttnDownBlock2D"] * deeper),
+        up_block_types=(*["CrossAttnUpBlock2D"] * deeper, "UpBlock2D"),
+        layers_per_block=shape.layers_per_block,
+        cross_attention_dim=text_width,
+        # diffusers reads this as the number of heads (its issue 2011).
+        attention_head_dim=tuple(c // shape.head_width for c in shape.channels),
+        norm_num_groups=shape.norm_groups,
+    )
+
+
+def run(options: TrainOptions) -> None:
+    """``studio train unet``."""
+    recipe = UnetRecipe.read(options, "unet")
+    if options.data is None:
+        raise StudioError(
+            "Training the U-Net needs drawings.", valid="--data FILE (studio train data)"
+        )
+    for name, folder in (("vae", recipe.vae / "config.json"), ("clip", recipe.clip / "tokenizer")):
+        if not folder.exists():
+            raise StudioError(
+                f"There is no trained {name} at {folder.parent}.", valid=f"--set {name}=FOLDER"
+            )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    maker = SceneMaker(Drawings.load(options.data), recipe.mix)
+    vae = AutoencoderKL.from_pretrained(recipe.vae, use_safetensors=True, torch_dtype=torch.float32)
+    vae.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()
+    text_encoder = CLIPTextModel.from_pretrained(
+        recipe.clip / "text_encoder",
+        use_safetensors=True,
+        local_files_only=True,
+        dtype=torch.float32,
+    )
+    text_encoder.to(device).requires_grad_(False).eval()
+    tokenizer = CLIPTokenizer.from_pretrained(recipe.clip / "tokenizer", local_files_only=True)
+    pool = Pool(maker, vae, recipe.loop.seed, recipe.pool, options.out / "pool.safetensors")
+    print(json.dumps({"scenes": len(pool.scenes), "latents": list(pool.latents.shape)}), flush=True)
+    torch.manual_seed(recipe.loop.seed)
+    if options.init_from:
+        unet = UNet2DConditionModel.from_pretrained(
+            options.init_from, use_safetensors=True, torch_dtype=torch.float32
+        )
+    else:
+        unet = build(recipe.shape, pool.latents.shape[1:], text_encoder.config.hidden_size)
+    unet.to(memory_format=torch.channels_last)
+    part = UnetPart(unet, vae, text_encoder, tokenizer, recipe, maker, pool)
+    fit(part, recipe.loop, options.out, resume=options.resume)

