@@ -16,49 +16,32 @@ text. The grammar is ``prompt.lark``; parsing takes time linear in the length of
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib import resources
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 from lark import Lark, Token, Transformer
 from lark.lark import PostLex
 
 from studio.errors import PromptError
+from studio.pipelines.prompt_emphasis import (
+    EMPTY,
+    WEIGHT_LIMIT,
+    Chunk,
+    FaultError,
+    Piece,
+    Run,
+    read_grammar,
+    weigh,
+)
 
-STRONGER = 1.1
-"""What one pair of round brackets multiplies by, and one of square brackets divides by."""
-
-WEIGHT_LIMIT = 100.0
-"""Weights lie within plus and minus this, also where brackets multiply."""
+__all__ = ["EMPTY", "NESTING_LIMIT", "WEIGHT_LIMIT", "Chunk", "Prompt", "Run", "parse"]
 
 NESTING_LIMIT = 32
 """How many schedules and alternations may stand in one another."""
 
 _LONGEST_RUN = 1000  # steps of the run that a prompt is checked for
-
-
-class Run(NamedTuple):
-    """Text of one weight."""
-
-    text: str
-    weight: float = 1.0
-
-
-Chunk: TypeAlias = tuple[Run, ...]
-"""The runs between two BREAKs, at least one."""
-
-EMPTY: Chunk = (Run(""),)
-"""The chunk of an empty prompt."""
-
-
-class Piece(NamedTuple):
-    """Text as it stands in the prompt, from the character ``start`` (counted from 0)."""
-
-    text: str
-    start: int
 
 
 class Schedule(NamedTuple):
@@ -131,9 +114,18 @@ class Prompt:
 
     def _weighted(self, pieces: tuple[Piece, ...]) -> tuple[Chunk, ...]:
         try:
-            return _emphasis(pieces)
-        except _FaultError as fault:
-            raise fault.in_prompt(self) from None
+            return weigh(pieces)
+        except FaultError as fault:
+            raise self._error(fault) from None
+
+    def _error(self, fault: FaultError) -> PromptError:
+        return PromptError(
+            self.source,
+            fault.reason,
+            column=fault.position + 1,
+            field=self.field,
+            valid=fault.valid,
+        )
 
 
 def parse(prompt: str, *, field: str = "prompt") -> Prompt:
@@ -146,37 +138,20 @@ def parse(prompt: str, *, field: str = "prompt") -> Prompt:
         PromptError: a weight is no finite number within :data:`WEIGHT_LIMIT`, or schedules are
             nested deeper than :data:`NESTING_LIMIT`.
     """
-    unread = Prompt(prompt, (), field)
-    try:
-        tree: Any = _grammar("prompt").parse(prompt)
-    except _FaultError as fault:
-        raise fault.in_prompt(unread) from None
-    parsed = Prompt(prompt, tuple(tree), field)
+    nodes: tuple[Node, ...] = (Piece(prompt, 0),)
+    if "[" in prompt:
+        try:
+            tree: Any = _grammar().parse(prompt)
+        except FaultError as fault:
+            raise Prompt(prompt, (), field)._error(fault) from None
+        nodes = tuple(tree)
+    parsed = Prompt(prompt, nodes, field)
     parsed.at(0, _LONGEST_RUN)
-    for node in parsed.nodes:
-        if not isinstance(node, Piece):
-            for inner in _descend((node,)):
-                if isinstance(inner, Piece):
-                    parsed._weighted((inner,))
+    # What later steps show is checked piece by piece: going through all the steps would be slow.
+    for node in _descend(node for node in nodes if not isinstance(node, Piece)):
+        if isinstance(node, Piece) and "(" in node.text:
+            parsed._weighted((node,))
     return parsed
-
-
-class _FaultError(Exception):
-    """An error at a character (from 0) of the text in hand."""
-
-    def __init__(self, reason: str, position: int, valid: str) -> None:
-        self.reason = reason
-        self.position = position
-        self.valid = valid
-
-    def in_prompt(self, prompt: Prompt) -> PromptError:
-        return PromptError(
-            prompt.source,
-            self.reason,
-            column=self.position + 1,
-            field=prompt.field,
-            valid=self.valid,
-        )
 
 
 def _pieces(nodes: Iterable[Node], step: int, steps: int) -> Iterator[Piece]:
@@ -272,7 +247,7 @@ class BracketFilter(PostLex):
                         types[i] = "_END"
                         depth += 1
                 if depth > NESTING_LIMIT:
-                    raise _FaultError(
+                    raise FaultError(
                         f"schedules are nested more than {NESTING_LIMIT} deep",
                         opening.start_pos or 0,
                         f"up to {NESTING_LIMIT} in one another",
@@ -305,107 +280,11 @@ class _Build(Transformer[Token, Any]):
 
 
 @cache
-def _grammar(start: str) -> Lark:
-    text = resources.files("studio.pipelines").joinpath("prompt.lark").read_text(encoding="utf-8")
-    if start == "prompt":
-        return Lark(text, start=start, parser="lalr", postlex=BracketFilter(), transformer=_Build())
-    return Lark(text, start=start, parser="lalr")
-
-
-# ---- pass 2: emphasis
-
-
-@lru_cache(maxsize=64)
-def _emphasis(pieces: tuple[Piece, ...]) -> tuple[Chunk, ...]:
-    """Weights of one step's text; faults name the character of the prompt as typed."""
-    text = "".join(piece.text for piece in pieces)
-    tokens = _grammar("emphasis").parse(text).children if text else []
-    try:
-        return _chunks(tokens, _factors(tokens))
-    except _FaultError as fault:
-        ends = [0]
-        for piece in pieces:
-            ends.append(ends[-1] + len(piece.text))
-        i = bisect_right(ends, fault.position) - 1
-        fault.position += pieces[i].start - ends[i]
-        raise
-
-
-def _factors(tokens: Sequence[Any]) -> dict[int, float]:
-    """Index of each bracket that counts -> what it multiplies by (0 for closing ones)."""
-    factors: dict[int, float] = {}
-    rounds: list[int] = []
-    squares: list[int] = []
-    for i, token in enumerate(tokens):
-        if token.type == "OPENING":
-            (rounds if token == "(" else squares).append(i)
-            factors[i] = STRONGER if token == "(" else 1 / STRONGER
-        elif token.type == "WEIGHT" and rounds:
-            factors[rounds.pop()] = _weight(token)
-            factors[i] = 0
-        elif token.type == "CLOSING":
-            waiting = rounds if token == ")" else squares
-            if waiting:
-                waiting.pop()
-                factors[i] = 0
-    return factors
-
-
-def _weight(token: Token) -> float:
-    """The number of ``:1.3)``."""
-    number = token[1:-1].strip()
-    position = (token.start_pos or 0) + token.index(number)
-    valid = f"a number from {-WEIGHT_LIMIT:g} to {WEIGHT_LIMIT:g}, as in (word:1.3)"
-    try:
-        weight = float(number)
-    except ValueError:
-        raise _FaultError(f"weight {number[:20]!r} is no number", position, valid) from None
-    if not abs(weight) <= WEIGHT_LIMIT:
-        raise _FaultError(f"weight {number[:20]} is out of range", position, valid)
-    return weight
-
-
-def _chunks(tokens: Sequence[Any], factors: dict[int, float]) -> tuple[Chunk, ...]:
-    """Walk over the tokens with the weights of the brackets that are open."""
-    chunks: list[list[tuple[list[str], float]]] = [[]]
-    rounds, squares = [1.0], [1.0]
-    for i, token in enumerate(tokens):
-        if i in factors:
-            stack = squares if token in ("[", "]") else rounds
-            if token.type == "OPENING":
-                stack.append(stack[-1] * factors[i])
-            else:
-                stack.pop()
-        elif token.type == "BREAK":
-            chunks.append([])
-        elif token.type != "BACKSLASH":
-            # Rounded, so that one bracket undoes the other exactly: ([word]) has weight 1.
-            weight = round(rounds[-1] * squares[-1], 9)
-            if not abs(weight) <= WEIGHT_LIMIT:
-                raise _FaultError(
-                    f"brackets multiply to a weight of {weight:g}",
-                    token.start_pos,
-                    f"weights from {-WEIGHT_LIMIT:g} to {WEIGHT_LIMIT:g} in all",
-                )
-            text = token[1:] if token.type == "ESCAPED" else str(token)
-            runs = chunks[-1]
-            if runs and runs[-1][1] == weight:
-                runs[-1][0].append(text)
-            else:
-                runs.append(([text], weight))
-    return _finish(chunks)
-
-
-def _finish(chunks: Sequence[Sequence[tuple[list[str], float]]]) -> tuple[Chunk, ...]:
-    """Strip the blanks around BREAK and drop what is empty, but for one chunk of one run."""
-    finished: list[Chunk] = []
-    for i, chunk in enumerate(chunks):
-        runs = [Run("".join(parts), weight) for parts, weight in chunk]
-        if runs and i > 0:
-            runs[0] = runs[0]._replace(text=runs[0].text.lstrip())
-        if runs and i < len(chunks) - 1:
-            runs[-1] = runs[-1]._replace(text=runs[-1].text.rstrip())
-        finished.append(tuple(run for run in runs if run.text) or EMPTY)
-    if len(finished) > 1 and finished[-1] == EMPTY:
-        finished.pop()
-    return tuple(finished)
+def _grammar() -> Lark:
+    return Lark(
+        read_grammar(),
+        start="prompt",
+        parser="lalr",
+        postlex=BracketFilter(),
+        transformer=_Build(),
+    )
