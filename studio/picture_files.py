@@ -67,8 +67,7 @@ def read_pixels(path: str | Path) -> Image.Image:
         PictureError: see :func:`opened`; a truncated file too.
     """
     with opened(path) as image:
-        image.load()
-        return image.copy()
+        return image.copy()  # decodes
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

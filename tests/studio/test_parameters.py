@@ -88,9 +88,20 @@ def test_the_text_is_what_other_tools_write() -> None:
     )
 
 
-def test_values_with_commas_colons_or_newlines_are_quoted() -> None:
-    request = Request.of(prompt="a", model="C:\\é, b").resolve(DEFAULTS)
-    assert 'Model: "C:\\\\é, b", RNG' in text_of(request)
+@pytest.mark.parametrize(
+    ("model", "written"),
+    [
+        ("a, é", '"a, é"'),
+        ("C:\\é", r'"C:\\é"'),
+        ("a\né", r'"a\né"'),
+        ('"é"', r'"\"é\""'),
+        (" é", '" é"'),
+        ("é b/c-1.0", "é b/c-1.0"),
+    ],
+)
+def test_values_that_could_be_misread_are_quoted(model: str, written: str) -> None:
+    request = Request.of(prompt="a", model=model).resolve(DEFAULTS)
+    assert f"Model: {written}, RNG" in text_of(request)
 
 
 def test_the_text_of_another_tool_is_read() -> None:
