@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -160,14 +160,12 @@ def card(name_or_path: str) -> ModelCard:
             f"model = {name_or_path!r} {what}.",
             valid=f"{names}, or the path of a Stable Diffusion folder in diffusers' layout",
         )
-    unet = _read_json(folder / "unet" / "config.json", folder.name)
-    made = ModelCard(
-        folder.resolve().name, folder, FAMILY, "", f"A folder on disk: {folder}", _defaults(64, 64)
-    )
-    sample = unet.get("sample_size", 64)
+    sample = _read_json(folder / "unet" / "config.json", folder.name).get("sample_size") or 64
     height, width = sample if isinstance(sample, list) else (sample, sample)
-    defaults = _defaults(width * made.scale, height * made.scale)
-    return ModelCard(made.name, folder, made.family, "", made.description, defaults)
+    made = ModelCard(
+        folder.resolve().name, folder, FAMILY, "", f"The folder {folder}", _defaults(64, 64)
+    )
+    return replace(made, defaults=_defaults(width * made.scale, height * made.scale))
 
 
 def load(name_or_path: str, runtime: Runtime) -> Components:
@@ -183,6 +181,7 @@ def load(name_or_path: str, runtime: Runtime) -> Components:
             f"The model in {about.folder} is a {index.get('_class_name')}.",
             valid="a StableDiffusionPipeline",
         )
+    scheduler_config = _read_json(about.folder / "scheduler" / "scheduler_config.json", about.name)
     variants = {part: checked_weights(about.folder / part) for part in _PARTS}
     paths = [path for weights in variants.values() for path in weights.files]
     with _quiet():
@@ -198,9 +197,7 @@ def load(name_or_path: str, runtime: Runtime) -> Components:
         card=about,
         runtime=runtime,
         tokenizer=tokenizer,
-        scheduler_config=_read_json(
-            about.folder / "scheduler" / "scheduler_config.json", about.name
-        ),
+        scheduler_config=scheduler_config,
         weights_sha256=fingerprint(about.folder, paths),
         **parts,
     )
@@ -252,12 +249,14 @@ def _model_class(part: str) -> Any:
 def _tokenizer(folder: Path) -> Any:
     from transformers import CLIPTokenizer
 
+    valid = "tokenizer.json, or vocab.json and merges.txt"
+    # Without its files, CLIPTokenizer would make up a vocabulary of three words.
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        raise ModelError(f"{folder} holds no CLIP tokenizer.", valid=valid)
     try:
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:
-        raise ModelError(
-            f"{folder} holds no CLIP tokenizer.", valid="tokenizer.json, or vocab.json + merges.txt"
-        ) from error
+        raise ModelError(f"{folder}: the tokenizer cannot be read.", valid=valid) from error
 
 
 def _defaults(width: int, height: int) -> Defaults:

@@ -70,6 +70,13 @@ class Runtime:
         """
         return 8 if self.device.startswith("cuda") else 1
 
+    def wait(self) -> None:
+        """Returns once the device has done all it was told, so that timings mean something."""
+        import torch
+
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize(self.device)
+
 
 def _device(name: str) -> str:
     import torch

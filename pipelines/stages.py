@@ -17,8 +17,9 @@ from torch import Tensor
 
 from studio.errors import Cancelled
 from studio.pipelines import noise
+from studio.pipelines.batching import Shared
 from studio.pipelines.conditioning import ConditioningSchedule
-from studio.pipelines.guidance import Guided
+from studio.pipelines.guidance import Guided, UNetDenoiser
 from studio.pipelines.request import Request
 from studio.schedulers import stepping
 from studio.schedulers.stepping import Scheduler
@@ -120,6 +121,17 @@ def reporting(
         on_step(Step(index + 1, evaluations, requests, draw))
 
     return watch
+
+
+def guided_unet(unet: Any, shared: Shared) -> Guided:
+    """A diffusers U-Net, guided as a batch of requests asks for."""
+    return Guided(
+        UNetDenoiser(unet),
+        shared.guidance_scale,
+        shared.guidance_rescale,
+        shared.guidance_start,
+        shared.guidance_end,
+    )
 
 
 def prompted(

@@ -17,7 +17,6 @@ from studio.pipelines import noise, recovery, stages
 from studio.pipelines.batching import Shared
 from studio.pipelines.components import Components
 from studio.pipelines.conditioning import ConditioningSchedule
-from studio.pipelines.guidance import Guided, UNetDenoiser
 from studio.pipelines.request import Request
 from studio.pipelines.stages import Step
 from studio.pipelines.timings import Timings
@@ -91,6 +90,7 @@ class _Drawing:
             if latents is None:
                 size = recovery.halved(len(batch), notes)
                 continue
+            self.components.runtime.wait()
             clock.append(time.perf_counter())
             encode_s, denoise_s = ((b - a) / len(batch) for a, b in pairwise(clock))
             failure: NotANumberError | None = None
@@ -123,19 +123,11 @@ class _Drawing:
         )
         total = len(scheduler.timesteps)
         generators = noise.generators([r.seed or 0 for r in batch])
-        shape = model.latent_shape(shared.width, shared.height)
-
-        guided = Guided(
-            UNetDenoiser(model.unet),
-            shared.guidance_scale,
-            shared.guidance_rescale,
-            shared.guidance_start,
-            shared.guidance_end,
-        )
         size = shared.width, shared.height
+        shape = model.latent_shape(*size)
         report = self.on_step and stages.reporting(self.on_step, batch, model.vae, total, size)
         return stages.denoise(
-            stages.prompted(guided, encoded, shared.steps, total),
+            stages.prompted(stages.guided_unet(model.unet, shared), encoded, shared.steps, total),
             scheduler,
             stages.first_latents(batch, shape, generators, scheduler, device),
             generators,

@@ -19,6 +19,10 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from studio.pipelines.components import Components, load
+from studio.pipelines.placement import Runtime
+from studio.pipelines.request import Defaults, Request
+
 Prediction = Literal["epsilon", "v_prediction"]
 
 WINDOW = 16
@@ -45,6 +49,19 @@ def tiny_components(
     if tmp_path is None:
         return shared
     return Path(shutil.copytree(shared, tmp_path / shared.name))
+
+
+@cache
+def tiny_model(prediction_type: Prediction = "epsilon", *, zero_snr: bool = False) -> Components:
+    """The same, loaded on the CPU; one for all tests of the run."""
+    return load(str(tiny_components(prediction_type, zero_snr=zero_snr)), Runtime(device="cpu"))
+
+
+def tiny_requests(count: int = 1, **fields: object) -> tuple[Request, ...]:
+    """Resolved single-picture requests of 64x64, three Euler steps unless told otherwise."""
+    usual = {"prompt": "a cat", "seed": 5, "sampler": "Euler", "steps": 3, "guidance_scale": 4.0}
+    defaults = Defaults("Euler", "Automatic", 3, 4.0, 64, 64)
+    return Request.of(**{**usual, "count": count, **fields}).resolve(defaults).singles()
 
 
 @cache
@@ -113,7 +130,7 @@ def _text_encoder() -> Any:
 
 def _unet() -> Any:
     unet = UNet2DConditionModel(
-        sample_size=32,
+        sample_size=16,
         block_out_channels=(32, 64),
         layers_per_block=1,
         norm_num_groups=8,
@@ -128,10 +145,10 @@ def _unet() -> Any:
 def _vae() -> Any:
     vae = AutoencoderKL(
         sample_size=64,
-        block_out_channels=(16, 32),
+        block_out_channels=(16, 32, 32),
         norm_num_groups=8,
-        down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"),
-        up_block_types=("UpDecoderBlock2D", "UpDecoderBlock2D"),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
         latent_channels=4,
     )
     return _scaled(vae, vae.decoder.conv_out, 1.0)
