@@ -210,7 +210,7 @@ class PromptEncoder:
             PromptError: a prompt breaks the grammar.
             RequestError: ``clip_skip`` is beyond the encoder's layers.
         """
-        sides = [parse(prompt), parse(negative_prompt)]
+        sides = [parse(prompt), parse(negative_prompt, field="negative_prompt")]
         texts = [_texts(side, steps) for side in sides]
         encoded: dict[tuple[Chunk, ...], Conditioning] = {}
         for chunks in (chunks for side in texts for chunks in side):
