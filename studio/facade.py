@@ -113,9 +113,9 @@ class Studio:
             Cancelled: ``cancel`` said so.
             RunError: drawing failed.
         """
-        request = self.resolve(prompt, **fields)
         if batch_size is not None and batch_size < 1:
             raise RequestError("batch_size", batch_size, "out of range", valid="1 or more")
+        request = self.resolve(prompt, **fields)
         return self._drawn(request, on_step, cancel, batch_size)
 
     def load(self) -> Components:

@@ -114,8 +114,8 @@ def causes(then: Recipe, now: Recipe) -> tuple[str, ...]:
         found.append(f"other steps of recovery: {steps[0]} then, {steps[1]} now")
     if not found:
         found.append(
-            "another machine: weights, versions, device, precision and attention are the same, "
-            "but kinds of processor (and numbers of threads) round differently"
+            "nothing recorded differs: another kind of processor rounds differently, "
+            "or the model's configuration files were changed"
         )
     return tuple(found)
 

@@ -31,7 +31,7 @@ class ContactSheet:
         self._columns = math.ceil(math.sqrt(count))
         rows = math.ceil(count / self._columns)
         room = MAX_SIDE / max(self._columns, rows) - _GAP
-        label = max(12, min(size[0] // 10, 24))
+        label = max(12, min(int(min(size[0], room) / 10), 24))
         scale = min(1.0, room / size[0], (room - label - _GAP) / size[1])
         self._picture = (max(1, int(size[0] * scale)), max(1, int(size[1] * scale)))
         self._cell = (self._picture[0] + _GAP, self._picture[1] + label + 2 * _GAP)

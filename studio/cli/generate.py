@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from studio.cli import progress
@@ -29,7 +30,10 @@ def configure(parser: Parser) -> None:
     )
     output.add_argument("--grid", action="store_true", help="also one labelled sheet of them all")
     output.add_argument(
-        "--batch-size", type=int, metavar="N", help="pictures drawn at once (default: as fits)"
+        "--batch-size",
+        type=_positive,
+        metavar="N",
+        help="pictures drawn at once (default: as fits)",
     )
     add_json_flag(output, "one JSON object a line on standard output: start, step, picture, grid")
     output.add_argument("-q", "--quiet", action="store_true", help="print nothing but the paths")
@@ -59,6 +63,12 @@ def run(options: Namespace) -> int:
         if sheet:
             report.file("grid", sheet.save(options.out, f"grid_{request.seed}"))
     return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ArgumentTypeError(f"{text!r} is not 1 or more")
+    return int(text)
 
 
 def _label(picture: Picture) -> str:

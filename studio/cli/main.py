@@ -78,8 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if interrupted:
             _on_interrupt(signal.SIG_IGN)
             _fail("interrupted; what was saved so far is complete", INTERRUPTED)
-        else:
-            _on_interrupt(before)
+            if argv is None:  # as a program: torch, half imported, takes seconds to take down
+                sys.stdout.flush()
+                os._exit(INTERRUPTED)
+        _on_interrupt(before)
 
 
 def parser() -> Parser:

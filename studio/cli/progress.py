@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -106,36 +107,28 @@ class Bar(Progress):
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            SpinnerColumn,
-            TaskProgressColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
         from rich.progress import Progress as RichBar
 
         self._bar = RichBar(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
             console=Console(stderr=True),
             transient=True,
             redirect_stdout=False,
+            refresh_per_second=4,  # each refresh takes time from the drawing
         )
-        self._task = self._bar.add_task("", total=None)
+        self._task = self._bar.add_task("", total=None, left="")
         self._count = self._done = 0
 
     def start(self, request: Request) -> None:
         """Shows a moving bar while the weights load."""
         self._count = request.count
         _say(summary(request))
-        self._bar.update(self._task, description=f"loading {request.model}")
+        self._bar.update(self._task, description=f"loading {_model(request)}")
         self._bar.start()
 
     def step(self, step: Step) -> None:
@@ -149,8 +142,11 @@ class Bar(Progress):
         self._bar.update(
             self._task,
             completed=self._done + together * step.index / step.total,
-            description=f"picture {which} of {self._count}, step {step.index} of {step.total}",
+            description=f"{which} of {self._count}, step {step.index} of {step.total}",
         )
+        seconds = self._bar.tasks[0].time_remaining
+        if seconds is not None:
+            self._bar.update(self._task, left=f"{timedelta(seconds=seconds)} left")
 
     def picture(self, picture: Picture, path: Path) -> None:
         """Prints the path above the bar."""
@@ -180,9 +176,13 @@ def summary(request: Request) -> str:
     """One line that says what a resolved request will draw."""
     pictures = "1 picture" if request.count == 1 else f"{request.count} pictures"
     return (
-        f"drawing {pictures} of {request.width}x{request.height} with {request.model}: "
+        f"drawing {pictures} of {request.width}x{request.height} with {_model(request)}: "
         f"{request.steps} steps of {request.sampler}, seed {request.seed}"
     )
+
+
+def _model(request: Request) -> str:
+    return Path(request.model).name
 
 
 def _say(line: str) -> None:
