@@ -27,6 +27,10 @@ from studio.schedulers.two_stage import TwoStageScheduler
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
+# diffusers' schedulers that take each step to be training steps // steps, even where the distance
+# to the next timestep is another: with "trailing" at 80 steps the picture keeps part of its noise.
+_STRIDING = ("DDIMScheduler", "PNDMScheduler")
+
 
 def build(
     sampler: str,
@@ -56,12 +60,14 @@ def build(
         # diffusers hands tensors to numpy in a way that numpy 2 deprecates
         warnings.filterwarnings("ignore", "__array", DeprecationWarning)
         scheduler: Scheduler = _build(row, schedule, steps, config, device)
-    if not _sound(scheduler, steps):
+    fault = _fault(scheduler, steps)
+    if fault:
+        others = ", ".join(name for name in row.spacings if name != schedule)
         raise RequestError(
             "steps",
             steps,
-            f"{sampler} with {schedule} would visit a timestep twice",
-            valid=f"fewer steps, or a schedule of {', '.join(row.spacings)}",
+            f"{sampler} with {schedule} cannot work: {fault}",
+            valid=f"fewer steps, a divisor of the training steps, or a schedule of {others}",
         )
     return scheduler
 
@@ -69,7 +75,7 @@ def build(
 def _build(row: Sampler, schedule: str, steps: int, config: dict[str, Any], device: Any) -> Any:
     if schedule == AUTOMATIC and _does(row, config):
         scheduler = _native(row, steps, config, device)
-        if _sound(scheduler, steps):
+        if not _fault(scheduler, steps):
             return scheduler
     if row.distilled or "PNDM" in row.scheduler:
         return _in_whole_timesteps(row, schedule, steps, config, device)
@@ -175,17 +181,20 @@ def _walk(scheduler: Any, sigmas: Array, timesteps: Array, device: Any) -> None:
     scheduler.num_inference_steps = len(timesteps)
 
 
-def _sound(scheduler: Any, steps: int) -> bool:
-    """Whether each step goes to a lower, finite noise level."""
+def _fault(scheduler: Any, steps: int) -> str:
+    """Why a walk would give a wrong answer; empty where each step goes down as it should."""
     if isinstance(scheduler, TwoStageScheduler):
-        sigmas = scheduler.sigmas
-        return bool(torch.isfinite(sigmas).all() and (sigmas[1:] < sigmas[:-1]).all())
-    visited = getattr(scheduler, "sigmas", None)
-    if visited is None:
-        timesteps = scheduler.timesteps
-        inside = bool((timesteps >= 0).all() and (timesteps < len(scheduler.alphas_cumprod)).all())
-        return inside and len(torch.unique(timesteps)) == steps
-    falling = torch.unique_consecutive(visited)
-    if not torch.isfinite(falling).all() or not (falling[1:] < falling[:-1]).all():
-        return False
-    return len(falling) >= steps + 1 and len(torch.unique(scheduler.timesteps)) >= steps
+        visited = scheduler.sigmas
+    else:
+        visited = torch.unique_consecutive(getattr(scheduler, "sigmas", scheduler.timesteps))
+        timesteps = torch.unique(scheduler.timesteps)
+        if len(timesteps) < steps or timesteps[-1] >= len(scheduler.alphas_cumprod):
+            return "it would visit a timestep twice or leave the model's"
+    if not torch.isfinite(visited).all() or not (visited[1:] < visited[:-1]).all():
+        return "its noise levels would not fall from step to step"
+    if type(scheduler).__name__ in _STRIDING and steps > 1:
+        whole = scheduler.config.num_train_timesteps // steps * (steps - 1)
+        true = int(scheduler.timesteps[0] - scheduler.timesteps[-1])
+        if abs(whole - true) > 0.02 * true:
+            return "it steps in whole strides, which do not fit the model's own timesteps here"
+    return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from studio.schedulers.two_stage import Interval, Noise, TwoStageScheduler, split, toward
@@ -16,7 +18,7 @@ class DPM2Scheduler(TwoStageScheduler):
 
     def middle(self, sigma: float, sigma_next: float) -> float:
         down, _ = split(sigma, sigma_next, self.eta)
-        return (sigma * down) ** 0.5
+        return math.sqrt(sigma * down)
 
     def predict(
         self,

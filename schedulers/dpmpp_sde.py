@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from studio.schedulers.two_stage import Interval, Noise, TwoStageScheduler, split, toward
@@ -19,7 +21,7 @@ class DPMPPSDEScheduler(TwoStageScheduler):
     eta = 1.0
 
     def middle(self, sigma: float, sigma_next: float) -> float:
-        return (sigma * sigma_next) ** 0.5
+        return math.sqrt(sigma * sigma_next)
 
     def predict(
         self, x: torch.Tensor, denoised: torch.Tensor, interval: Interval, noise: Noise
@@ -27,7 +29,7 @@ class DPMPPSDEScheduler(TwoStageScheduler):
         sigma, middle = interval[0], self.middle(*interval)
         down, _ = split(sigma, middle, self.eta)
         self._path = (middle**-2 - sigma**-2) ** 0.5 * noise()
-        return toward(x, denoised, down / sigma) + middle**2 * self._path
+        return torch.add(toward(x, denoised, down / sigma), self._path, alpha=middle**2)
 
     def correct(
         self,
@@ -41,4 +43,5 @@ class DPMPPSDEScheduler(TwoStageScheduler):
         sigma, sigma_next = interval
         down, _ = split(sigma, sigma_next, self.eta)
         rest = (sigma_next**-2 - self.middle(*interval) ** -2) ** 0.5 * noise()
-        return toward(x, denoised_middle, down / sigma) + sigma_next**2 * (self._path + rest)
+        x = toward(x, denoised_middle, down / sigma)
+        return torch.add(x, self._path + rest, alpha=sigma_next**2)

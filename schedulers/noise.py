@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
 from studio.schedulers.spacings import NoiseTable
 
@@ -55,4 +55,4 @@ def noise_table(config: Mapping[str, Any]) -> NoiseTable:
 
 def _sigmas(alpha_bar: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
     exact = alpha_bar.to(torch.float64).numpy()
-    return np.sqrt((1 - exact) / exact)
+    return np.asarray(np.sqrt((1 - exact) / exact))

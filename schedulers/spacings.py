@@ -62,12 +62,13 @@ def sgm_uniform(steps: int, last: int) -> Array:
 
 def simple(steps: int, last: int) -> Array:
     """Whole timesteps, counted down from ``last`` in strides of T / steps."""
-    return last - np.floor(np.arange(steps) * (last + 1) / steps)
+    return np.asarray(last - np.floor(np.arange(steps) * (last + 1) / steps))
 
 
 def ddim_uniform(steps: int, last: int) -> Array:
     """Whole strides of T // steps counted up from timestep 1 ("leading")."""
-    return np.minimum(np.arange(steps)[::-1] * ((last + 1) // steps) + 1.0, last)
+    strides = np.arange(steps, dtype=np.float64)[::-1]
+    return np.minimum(strides * ((last + 1) // steps) + 1, last)
 
 
 def trailing(steps: int, last: int) -> Array:
@@ -77,7 +78,7 @@ def trailing(steps: int, last: int) -> Array:
 
 def beta(steps: int, last: int) -> Array:
     """Quantiles of Beta(0.6, 0.6) over the timesteps (Lee et al. 2024)."""
-    from scipy import stats
+    from scipy import stats  # type: ignore[import-untyped]
 
     ramp = 1 - np.linspace(0, 1, steps, endpoint=False)
     return np.asarray(stats.beta.ppf(ramp, 0.6, 0.6) * last, dtype=np.float64)
@@ -104,7 +105,7 @@ def align_your_steps(steps: int, low: float, high: float) -> Array:
     known = np.log(ALIGN_YOUR_STEPS)
     place = np.linspace(0, 1, steps), np.linspace(0, 1, len(known))
     share = (np.interp(place[0], place[1], known) - known[-1]) / (known[0] - known[-1])
-    return np.exp(np.log(low) + share * (np.log(high) - np.log(low)))
+    return np.asarray(np.exp(np.log(low) + share * (np.log(high) - np.log(low))))
 
 
 IN_TIME: Mapping[str, Callable[[int, int], Array]] = {

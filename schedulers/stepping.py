@@ -84,5 +84,5 @@ def denoised(
     if kind == "sample":
         return model_output
     if kind == "v_prediction":
-        return alpha * sample - sigma * model_output
-    return (sample - sigma * model_output) / alpha
+        return torch.sub(sample * alpha, model_output, alpha=sigma)
+    return torch.sub(sample, model_output, alpha=sigma).div(alpha)

@@ -7,6 +7,7 @@ variance-exploding form, x = x0 + sigma noise, as in diffusers' k-diffusion sche
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -33,13 +34,13 @@ def split(sigma: float, sigma_next: float, eta: float) -> tuple[float, float]:
 
     sigma_down^2 + sigma_up^2 = sigma_next^2. eta 0 adds none, eta 1 is the ancestral step.
     """
-    up = eta * sigma_next * (max(sigma**2 - sigma_next**2, 0.0)) ** 0.5 / sigma
-    return (sigma_next**2 - up**2) ** 0.5, up
+    up = eta * sigma_next * math.sqrt(max(sigma**2 - sigma_next**2, 0.0)) / sigma
+    return math.sqrt(sigma_next**2 - up**2), up
 
 
 def toward(x: torch.Tensor, denoised: torch.Tensor, ratio: float) -> torch.Tensor:
     """The exact step to ``ratio`` times the noise level, where ``denoised`` is constant."""
-    return ratio * x + (1 - ratio) * denoised
+    return torch.lerp(denoised, x, ratio)
 
 
 class TwoStageScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
@@ -51,7 +52,9 @@ class TwoStageScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     The arguments are those of diffusers' schedulers.
     """
 
-    _compatibles: ClassVar[list[str]] = [kind.name for kind in KarrasDiffusionSchedulers]
+    _compatibles: ClassVar[list[str]] = [  # type: ignore[misc]
+        kind.name for kind in KarrasDiffusionSchedulers
+    ]
     order = 2
     eta = 0.0  # share of ancestral noise
 
@@ -154,14 +157,14 @@ class TwoStageScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     def init_noise_sigma(self) -> float:
         """Standard deviation of the first latents, as diffusers scales them."""
         top = float(self.sigmas.max())
-        if self.config.timestep_spacing in ("linspace", "trailing"):
+        if self.config["timestep_spacing"] in ("linspace", "trailing"):
             return top
         return float((top**2 + 1) ** 0.5)
 
     def scale_model_input(self, sample: torch.Tensor, timestep: Any) -> torch.Tensor:
         """The latents at unit variance, as the model knows them."""
         sigma = self._visited[self._index(timestep)]
-        return sample / (sigma**2 + 1) ** 0.5
+        return torch.mul(sample, (sigma**2 + 1) ** -0.5)
 
     def step(
         self,
@@ -218,7 +221,7 @@ class TwoStageScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return original_samples + scale * noise
 
     def __len__(self) -> int:
-        return int(self.config.num_train_timesteps)
+        return int(self.config["num_train_timesteps"])
 
     def _leaps(self, sigma: float, sigma_next: float) -> bool:
         pure = self.noise_table.from_pure_noise and sigma >= self.noise_table.sigmas[-1]
@@ -241,9 +244,10 @@ class TwoStageScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return self._step_index
 
     def _denoised(self, output: torch.Tensor, x: torch.Tensor, sigma: float) -> torch.Tensor:
-        kind = self.config.prediction_type
+        kind = self.config["prediction_type"]
         if kind == "sample":
             return output
         if kind == "v_prediction":
-            return x / (sigma**2 + 1) - output * sigma / (sigma**2 + 1) ** 0.5
-        return x - sigma * output
+            alpha = 1 / math.hypot(1, sigma)
+            return torch.sub(x * alpha**2, output * sigma * alpha)
+        return torch.sub(x, output, alpha=sigma)
