@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentTypeError
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from studio.cli.contact_sheet import ContactSheet
 from studio.cli.flags import add_json_flag, add_machine_flags, add_request_flags, request_fields
 from studio.cli.parser import Namespace, Parser
 from studio.cli.quiet import quiet_libraries
+from studio.errors import OutputError
 from studio.facade import Studio
 from studio.picture import Picture
 from studio.pipelines.request import Request
@@ -51,6 +53,7 @@ def run(options: Namespace) -> int:
         attention=options.attention,
     )
     request = studio.resolve(request)
+    _check_folder(options.out)
     sheet: ContactSheet | None = None
     with progress.choose(as_json=options.json, quiet=options.quiet) as report:
         pictures = studio.generate(request, on_step=report.step, batch_size=options.batch_size)
@@ -63,6 +66,19 @@ def run(options: Namespace) -> int:
         if sheet:
             report.file("grid", sheet.save(options.out, f"grid_{request.seed}"))
     return 0
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuses a folder that cannot be written to now, not after the first picture is drawn."""
+    try:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        usable = there.is_dir() and os.access(there, os.W_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        raise OutputError(
+            f"--out {folder} cannot be written to.", valid="a folder, there or yet to be made"
+        )
 
 
 def _positive(text: str) -> int:

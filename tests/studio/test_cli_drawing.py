@@ -111,12 +111,18 @@ def test_info_and_verify_of_a_generated_picture(
     assert re.search(r"differs, PSNR \d+\.\d dB\n  the file was changed", capsys.readouterr().out)
 
 
-def test_an_output_folder_that_cannot_be_is_told(
-    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_an_output_folder_that_cannot_be_is_told_before_weights_load(
+    out: str,
+    model: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("studio.facade.load", lambda *_: pytest.fail("loaded weights"))
     (tmp_path / "file").write_text("")
-    assert generate(model, tmp_path / "file", "-q") == 75
-    assert capsys.readouterr().err.startswith("studio: error: Cannot write into ")
+    assert generate(model, tmp_path / out, "-q") == 75
+    assert capsys.readouterr().err.startswith("studio: error: --out ")
 
 
 def test_interrupting_leaves_whole_pictures_only(model: str, tmp_path: Path) -> None:
