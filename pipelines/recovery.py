@@ -33,10 +33,11 @@ def attempt(run: Callable[[], T]) -> T | None:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether an error means that. On the CPU, torch says so in words only."""
+    """Whether an error means that. On some devices torch says so in words only."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return any(words in str(error) for words in ("can't allocate memory", "out of memory"))
+    signs = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return any(sign in str(error) for sign in signs)
 
 
 def halved(count: int, notes: list[str]) -> int:

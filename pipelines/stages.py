@@ -6,7 +6,8 @@ latents of h x w, pictures of H x W pixels, conditioning of T tokens with D feat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -64,6 +65,18 @@ def first_latents(
     return latents.to(device) * scheduler.init_noise_sigma
 
 
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Convolutions that add up in a fixed order: the same picture again on the same GPU."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
+@_deterministic()
 def denoise(
     denoiser: Callable[[Tensor, Tensor, int], Tensor],
     scheduler: Scheduler,
@@ -149,8 +162,9 @@ def prompted(
     """
 
     def predict(x: Tensor, t: Tensor, index: int) -> Tensor:
-        pairs = [schedule.at(index * steps // evaluations) for schedule in schedules]
-        share = index / evaluations
+        step = index * steps // evaluations
+        pairs = [schedule.at(step) for schedule in schedules]
+        share = step / steps
         if len({positive.shape for positive, _ in pairs}) == 1:
             positive, negative = (torch.cat(part) for part in zip(*pairs, strict=True))
             return guided(x, t, positive, negative, share)
@@ -160,6 +174,7 @@ def prompted(
     return predict
 
 
+@_deterministic()
 def decode(vae: Any, latents: Tensor) -> Tensor:
     """Pictures [B, 3, H, W] of latents [B, C, h, w]: fp32 on the CPU, about [-1, 1].
 

@@ -124,12 +124,11 @@ class _Drawing:
         total = len(scheduler.timesteps)
         generators = noise.generators([r.seed or 0 for r in batch])
         size = shared.width, shared.height
-        shape = model.latent_shape(*size)
         report = self.on_step and stages.reporting(self.on_step, batch, model.vae, total, size)
         return stages.denoise(
             stages.prompted(stages.guided_unet(model.unet, shared), encoded, shared.steps, total),
             scheduler,
-            stages.first_latents(batch, shape, generators, scheduler, device),
+            stages.first_latents(batch, model.latent_shape(*size), generators, scheduler, device),
             generators,
             watch=report,
             cancel=self.cancel,

@@ -29,6 +29,7 @@ def test_a_model_loads_with_every_socket_refused(monkeypatch: pytest.MonkeyPatch
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("the network was asked")
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     components = load(str(tiny_components()), CPU)
