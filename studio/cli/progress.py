@@ -136,9 +136,8 @@ class Bar(Progress):
         if step.index == 1 and self._done == 0:
             self._bar.reset(self._task, total=self._count)
         together = len(step.requests)
-        which = (
-            str(self._done + 1) if together == 1 else f"{self._done + 1}-{self._done + together}"
-        )
+        first, last = self._done + 1, self._done + together
+        which = f"picture {first}" if together == 1 else f"pictures {first}-{last}"
         self._bar.update(
             self._task,
             completed=self._done + together * step.index / step.total,

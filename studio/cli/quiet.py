@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 
 _SETTINGS = {
@@ -22,12 +23,13 @@ def quiet_libraries() -> None:
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    if sys.warnoptions:  # python -W or PYTHONWARNINGS: someone wants to see them
+        return
     warnings.simplefilter("ignore")
-    warnings.filterwarnings("default", module=r"studio(\.|$)")
+    # Libraries blame their own deprecations (FutureWarning and the like) on the caller, on us.
+    warnings.filterwarnings("default", category=UserWarning, module=r"studio(\.|$)")
     warnings.showwarning = _show
 
 
 def _show(message: Warning | str, *_: object, **__: object) -> None:
-    import sys
-
     print(f"studio: warning: {message}", file=sys.stderr)

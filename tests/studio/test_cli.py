@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest import mock
 
 import pytest
@@ -15,6 +18,8 @@ import pytest
 import studio
 from studio.cli.contact_sheet import MAX_SIDE, ContactSheet
 from studio.cli.main import COMMANDS, main
+from studio.cli.progress import Bar
+from studio.cli.quiet import quiet_libraries
 from studio.cli.table import human_size
 from studio.errors import PictureError
 from studio.pipelines.request import Request
@@ -204,3 +209,50 @@ def test_a_contact_sheet_of_many_pictures_stays_small() -> None:
 def test_sizes_for_people() -> None:
     sizes = {0: "0 B", 999: "999 B", 45_000_000: "45.0 MB", 999_999: "1.0 MB", 10**10: "10.0 GB"}
     assert {size: human_size(size) for size in sizes} == sizes
+
+
+def test_the_bar_shows_pictures_and_steps_and_prints_the_paths_apart(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    request = Request.of(
+        prompt="a cat",
+        model="x/tiny",
+        sampler="Euler",
+        steps=8,
+        seed=1,
+        count=3,
+        width=64,
+        height=64,
+    )
+    batch = request.singles()[:2]
+    with Bar() as bar:
+        bar.start(request)
+        for index in range(1, 9):
+            bar.step(cast(Any, SimpleNamespace(index=index, total=8, requests=batch)))
+        bar.picture(
+            cast(Any, SimpleNamespace(recovery=("decoded in tiles",), seed=1)), Path("a.png")
+        )
+    out, err = capsys.readouterr()
+    assert out == "a.png\n"
+    assert "studio: drawing 3 pictures of 64x64 with tiny: 8 steps of Euler, seed 1" in err
+    assert "loading tiny" in err
+    assert "pictures 1-2 of 3, step 8 of 8" in err
+    assert "studio: seed 1: decoded in tiles" in err
+
+
+def test_warnings_of_libraries_are_silent_and_ours_are_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "warnoptions", [])
+    with warnings.catch_warnings():
+        quiet_libraries()
+        for module, category in [
+            ("diffusers.models", UserWarning),
+            ("studio.pipelines.x", FutureWarning),
+            ("studio.pipelines.x", UserWarning),
+        ]:
+            text = f"{module} says {category.__name__}"
+            warnings.warn_explicit(text, category, "file.py", 1, module=module)
+    said = capsys.readouterr().err
+    assert said == "studio: warning: studio.pipelines.x says UserWarning\n"
