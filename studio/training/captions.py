@@ -51,6 +51,8 @@ def spoken(label: str) -> str:
         return f"{head} with {rest}"
     if rest == "beard":
         return f"{head} with a beard"
+    if rest.startswith("facing "):
+        return f"{head} {rest}"
     *some, last = rest.split(", ")
     joined = f"{', '.join(some)} and {last}" if some else last
     return f"{head} of {joined}"

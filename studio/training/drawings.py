@@ -133,8 +133,8 @@ def _cells(
         # The icon called exactly as its concept goes first; then names in order.
         order = sorted(drawings, key=lambda n: (slug(n) != slug(concept.label["en"]), n))
         distinct = dict.fromkeys(drawings[name] for name in order)
-        for number, drawing in enumerate(distinct if style.numbered else list(distinct)[:1]):
-            tail = f"-{number + 1}" if number else ""
+        for place, drawing in enumerate(distinct if style.numbered else list(distinct)[:1]):
+            tail = f"-{place + 1}" if place else ""
             yield _Cell(f"{style.id}-{code.lower()}{tail}", concept, style, drawing)
 
 

@@ -40,16 +40,12 @@ def render(task: Task) -> Rendered | None:
         UnavailableError: the SVG renderer is not installed.
     """
     target = round(task.size * task.fill)
-    side = task.size * _OVERSAMPLING
-    for scale in (1, 4):  # a small subject in a large frame is drawn again, larger
-        picture = _premultiplied(task.source, side * scale)
-        box = None if picture is None else _bounds(picture)
-        if picture is None or box is None:
-            return None
-        left, top, right, bottom = box
-        if max(right - left, bottom - top) >= target or isinstance(task.source, bytes):
-            break
-    subject = picture[top:bottom, left:right]
+    subject = _subject(task.source, task.size * _OVERSAMPLING)
+    if subject is not None and max(subject.shape[:2]) < target and isinstance(task.source, str):
+        # A small subject in a large frame is drawn again, larger.
+        subject = _subject(task.source, task.size * _OVERSAMPLING * 4)
+    if subject is None:
+        return None
     pixels = _straight(_centred(subject, task.size, target))
     out = io.BytesIO()
     image = Image.fromarray(pixels)
@@ -58,6 +54,16 @@ def render(task: Task) -> Rendered | None:
     else:
         image.save(out, "WEBP", quality=task.quality, alpha_quality=100, use_sharp_yuv=True)
     return Rendered(out.getvalue(), dominant_hue(pixels))
+
+
+def _subject(source: str | bytes, side: int) -> npt.NDArray[np.float32] | None:
+    """What is visible in the picture drawn at ``side`` pixels; None where there is nothing."""
+    picture = _premultiplied(source, side)
+    box = None if picture is None else _bounds(picture)
+    if picture is None or box is None:
+        return None
+    left, top, right, bottom = box
+    return picture[top:bottom, left:right]
 
 
 def _premultiplied(source: str | bytes, side: int) -> npt.NDArray[np.float32] | None:

@@ -21,6 +21,7 @@ from tests.training.packages import write_packages
         ("woman: bald", "bald woman"),
         ("couple with heart: woman, man", "couple with heart of woman and man"),
         ("family: man, woman, girl", "family of man, woman and girl"),
+        ("woman running: facing right", "woman running facing right"),
         ("woman’s hat", "woman's hat"),
         ("ON! arrow", "on arrow"),
     ],
