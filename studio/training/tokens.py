@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
@@ -10,11 +12,13 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import CLIPTokenizer
 
+from studio.training.models import Tokenizer as TokenizerOfClip
+
 START, END = "<|startoftext|>", "<|endoftext|>"
 _SUFFIX = "</w>"
 
 
-def learn_tokenizer(texts: Iterable[str], vocabulary: int, window: int) -> CLIPTokenizer:
+def learn_tokenizer(texts: Iterable[str], vocabulary: int, window: int) -> TokenizerOfClip:
     """Learn a tokenizer of ``vocabulary`` tokens for windows of ``window`` tokens.
 
     All 256 bytes are in it, alone and at the end of a word, so that no text is unknown. The end
@@ -38,11 +42,10 @@ def learn_tokenizer(texts: Iterable[str], vocabulary: int, window: int) -> CLIPT
     merged = [token for token, _ in learned if token not in known][: vocabulary - len(base) - 2]
     vocab = {token: i for i, token in enumerate([*base, *merged, START, END])}
     merges = [pair for pair in _merges(learner) if "".join(pair) in vocab]
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=window)
+    model: Any = CLIPTokenizer
+    return model(vocab=vocab, merges=merges, model_max_length=window)
 
 
 def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    import json
-
     pairs = json.loads(tokenizer.to_str())["model"]["merges"]
     return [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in pairs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from studio.training.clip import tokenize
 from studio.training.dataset import Drawings
 from studio.training.layout import noise_schedule, write_folder
 from studio.training.loop import Batch, Losses, fit
+from studio.training.models import TextEncoder, Tokenizer, Unet, Vae
 from studio.training.options import TrainOptions
 from studio.training.recipe import Frozen, Recipe
 from studio.training.scenes import Scene, SceneMaker, SceneMix
@@ -61,10 +63,11 @@ class UnetRecipe(Recipe):
 class UnetObjective(nn.Module):
     """Denoising loss of latents [B, C, h, w] given text states [B, T, D]."""
 
-    def __init__(self, unet: UNet2DConditionModel, snr: float) -> None:
+    def __init__(self, unet: Unet, snr: float) -> None:
         super().__init__()
         self.unet = unet
         self.snr = snr
+        self.signal: Tensor
         self.register_buffer("signal", noise_schedule().alphas_cumprod, persistent=False)
 
     def forward(self, latents: Tensor, states: Tensor) -> Losses:
@@ -87,15 +90,13 @@ class UnetObjective(nn.Module):
 class Pool:
     """Scenes and their latents; scene ``i`` comes from ``(seed, i)`` alone."""
 
-    def __init__(
-        self, maker: SceneMaker, vae: AutoencoderKL, seed: int, size: int, cache: Path
-    ) -> None:
+    def __init__(self, maker: SceneMaker, vae: Vae, seed: int, size: int, cache: Path) -> None:
         self.scenes: list[Scene] = []
         for i in range(size):
             self.scenes.append(maker.draw(np.random.default_rng((seed, i))))
         self.latents = self._cached(maker, vae, seed, cache)
 
-    def _cached(self, maker: SceneMaker, vae: AutoencoderKL, seed: int, cache: Path) -> Tensor:
+    def _cached(self, maker: SceneMaker, vae: Vae, seed: int, cache: Path) -> Tensor:
         if cache.is_file() and len(latents := load_file(cache)["latents"]) == len(self.scenes):
             return latents
         parts = []
@@ -131,8 +132,8 @@ class UnetPart:
     )  # fmt: skip
 
     def __init__(
-        self, unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel,
-        tokenizer: CLIPTokenizer, recipe: UnetRecipe, maker: SceneMaker, pool: Pool,
+        self, unet: Unet, vae: Vae, text_encoder: TextEncoder,
+        tokenizer: Tokenizer, recipe: UnetRecipe, maker: SceneMaker, pool: Pool,
     ) -> None:  # fmt: skip
         self.objective = UnetObjective(unet, recipe.snr)
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
@@ -181,13 +182,16 @@ class UnetPart:
             latents = scheduler.step(
                 negative + scale * (positive - negative), time, latents
             ).prev_sample
-        tile(torch.cat([self.vae.decode(part).sample for part in latents.split(8)]), 8).save(path)
+        tile(torch.cat([self.vae.decode(part).sample for part in torch.split(latents, 8)]), 8).save(
+            path
+        )
 
 
-def build(shape: UnetShape, latents: torch.Size, text_width: int) -> UNet2DConditionModel:
+def build(shape: UnetShape, latents: torch.Size, text_width: int) -> Unet:
     """A fresh U-Net for latents [C, h, w] and text states of ``text_width``."""
     deeper = len(shape.channels) - 1
-    return UNet2DConditionModel(
+    model: Unet = UNet2DConditionModel
+    return model(
         sample_size=latents[1],
         in_channels=latents[0],
         out_channels=latents[0],
@@ -216,25 +220,22 @@ def run(options: TrainOptions) -> None:
             )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
-    vae = AutoencoderKL.from_pretrained(recipe.vae, use_safetensors=True, torch_dtype=torch.float32)
+    vae = _loaded(AutoencoderKL, recipe.vae, torch_dtype=torch.float32)
     vae.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()
-    text_encoder = CLIPTextModel.from_pretrained(
-        recipe.clip / "text_encoder",
-        use_safetensors=True,
-        local_files_only=True,
-        dtype=torch.float32,
-    )
+    text_encoder = _loaded(CLIPTextModel, recipe.clip / "text_encoder", dtype=torch.float32)
     text_encoder.to(device).requires_grad_(False).eval()
     tokenizer = CLIPTokenizer.from_pretrained(recipe.clip / "tokenizer", local_files_only=True)
     pool = Pool(maker, vae, recipe.loop.seed, recipe.pool, options.out / "pool.safetensors")
     print(json.dumps({"scenes": len(pool.scenes), "latents": list(pool.latents.shape)}), flush=True)
     torch.manual_seed(recipe.loop.seed)
     if options.init_from:
-        unet = UNet2DConditionModel.from_pretrained(
-            options.init_from, use_safetensors=True, torch_dtype=torch.float32
-        )
+        unet = _loaded(UNet2DConditionModel, options.init_from, torch_dtype=torch.float32)
     else:
         unet = build(recipe.shape, pool.latents.shape[1:], text_encoder.config.hidden_size)
     unet.to(memory_format=torch.channels_last)
     part = UnetPart(unet, vae, text_encoder, tokenizer, recipe, maker, pool)
     fit(part, recipe.loop, options.out, resume=options.resume)
+
+
+def _loaded(model: Any, folder: Path, **options: Any) -> Any:
+    return model.from_pretrained(folder, use_safetensors=True, local_files_only=True, **options)

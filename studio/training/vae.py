@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from diffusers import AutoencoderKL
@@ -20,6 +21,7 @@ from studio.errors import StudioError
 from studio.training.dataset import Drawings
 from studio.training.layout import normalised
 from studio.training.loop import Batch, Losses, fit
+from studio.training.models import Vae
 from studio.training.options import TrainOptions
 from studio.training.recipe import Frozen, Recipe
 from studio.training.scenes import Placed, Scene, SceneMaker, SceneMix
@@ -49,7 +51,7 @@ class VaeRecipe(Recipe):
 class VaeObjective(nn.Module):
     """Losses of a batch of pictures [B, 3, H, W] in [-1, 1]."""
 
-    def __init__(self, vae: AutoencoderKL, recipe: VaeRecipe) -> None:
+    def __init__(self, vae: Vae, recipe: VaeRecipe) -> None:
         super().__init__()
         self.vae = vae
         self.recipe = recipe
@@ -76,7 +78,7 @@ class VaeObjective(nn.Module):
 class VaePart:
     """The VAE as a part to train (see :class:`studio.training.loop.Part`)."""
 
-    def __init__(self, vae: AutoencoderKL, recipe: VaeRecipe, drawings: Drawings) -> None:
+    def __init__(self, vae: Vae, recipe: VaeRecipe, drawings: Drawings) -> None:
         self.objective = VaeObjective(vae, recipe)
         self.vae = vae
         self.recipe = recipe
@@ -119,7 +121,7 @@ def heldout_pictures(maker: SceneMaker, drawings: list[int]) -> Tensor:
     return to_tensor(np.stack([maker.picture(scene, rng) for scene in scenes]))
 
 
-def to_tensor(pictures: np.ndarray) -> Tensor:
+def to_tensor(pictures: npt.NDArray[np.uint8]) -> Tensor:
     """uint8 [B, H, W, 3] -> float [B, 3, H, W] in [-1, 1]."""
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
 
@@ -134,10 +136,11 @@ def tile(pictures: Tensor, columns: int) -> Image.Image:
     return sheet
 
 
-def build(shape: VaeShape, side: int) -> AutoencoderKL:
+def build(shape: VaeShape, side: int) -> Vae:
     """A fresh AutoencoderKL for pictures of ``side`` pixels."""
     levels = len(shape.channels)
-    return AutoencoderKL(
+    model: Vae = AutoencoderKL
+    return model(
         block_out_channels=shape.channels,
         latent_channels=shape.latent_channels,
         layers_per_block=shape.layers_per_block,
@@ -159,7 +162,8 @@ def run(options: TrainOptions) -> None:
     drawings = Drawings.load(options.data)
     torch.manual_seed(recipe.loop.seed)
     if options.init_from:
-        vae = AutoencoderKL.from_pretrained(options.init_from, use_safetensors=True)
+        model: Vae = AutoencoderKL
+        vae = model.from_pretrained(options.init_from, use_safetensors=True)
     else:
         vae = build(recipe.shape, drawings.pixels.shape[1])
     vae.to(memory_format=torch.channels_last)

@@ -1,0 +1,47 @@
+"""``studio train export``: the trained model as the folder that the studio ships."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from studio.errors import StudioError
+from studio.training.options import TrainOptions
+
+_PARTS = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
+_MOST_BYTES = 45_000_000
+
+
+def run(options: TrainOptions) -> None:
+    """Copy a trained folder (``--init-from``) to ``--out`` and write ``SHA256SUMS`` beside it.
+
+    The model card (``README.md``) that lies in ``--out`` stays as it is.
+
+    Raises:
+        StudioError: a part is missing, or the weights are over 45 MB.
+    """
+    source = options.init_from
+    if source is None:
+        raise StudioError("studio train export needs --init-from.", valid="the U-Net's weights")
+    missing = [name for name in (*_PARTS, "model_index.json") if not (source / name).exists()]
+    if missing:
+        raise StudioError(f"{source} lacks {missing[0]}.", valid="a folder that training wrote")
+    weights = sum(path.stat().st_size for path in source.rglob("*.safetensors"))
+    if weights > _MOST_BYTES:
+        raise StudioError(f"The weights in {source} are {weights / 1e6:.1f} MB.", valid="<= 45 MB")
+    for name in _PARTS:
+        shutil.rmtree(options.out / name, ignore_errors=True)
+        shutil.copytree(source / name, options.out / name)
+    shutil.copy(source / "model_index.json", options.out)
+    (options.out / "SHA256SUMS").write_text(checksums(options.out), encoding="utf-8")
+    print(f"{options.out}: {weights / 1e6:.1f} MB of weights")
+
+
+def checksums(folder: Path) -> str:
+    """SHA-256 of every file of the model, in the form of ``sha256sum``."""
+    files = sorted(p for name in _PARTS for p in (folder / name).rglob("*") if p.is_file())
+    return "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in files
+    )
