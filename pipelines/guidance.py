@@ -12,7 +12,7 @@ from torch import Tensor
 class Denoiser(Protocol):
     """Predicts noise, velocity or picture, whatever the model was trained for."""
 
-    def __call__(self, x: Tensor, t: Tensor, embeds: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, t: Tensor, embeds: Tensor, /) -> Tensor:
         """Prediction [N, C, h, w] for variance-preserving x [N, C, h, w] at time t.
 
         Args:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from studio.errors import RequestError
@@ -13,11 +15,14 @@ def test_prompts_and_seeds_may_differ() -> None:
     assert (shared.sampler, shared.steps, shared.width) == ("Euler", 3, 64)
 
 
-@pytest.mark.parametrize("field", ["steps", "width", "guidance_rescale", "clip_skip"])
-def test_whatever_else_differs_is_refused_by_name(field: str) -> None:
-    other = {"steps": 4, "width": 128, "guidance_rescale": 0.5, "clip_skip": 2}[field]
-    with pytest.raises(RequestError, match=field):
-        Shared.of((*tiny_requests(), *tiny_requests(**{field: other})))
+@pytest.mark.parametrize(
+    "other",
+    [{"steps": 4}, {"width": 128}, {"guidance_rescale": 0.5}, {"clip_skip": 2}],
+    ids=lambda other: next(iter(other)),
+)
+def test_whatever_else_differs_is_refused_by_name(other: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match=next(iter(other))):
+        Shared.of((*tiny_requests(), *tiny_requests(**other)))
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,13 @@ ZERO_SNR = {
 
 @cache
 def reference_pipeline(folder: Path) -> Any:
-    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder)
+    kind: Any = diffusers.StableDiffusionPipeline
+    pipeline = kind.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
+    encoder = pipeline.text_encoder
+    if not hasattr(encoder, "text_model"):
+        # Newer transformers have one class where diffusers' clip skip expects two.
+        object.__setattr__(encoder, "text_model", encoder)
     return pipeline
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from studio.pipelines.conditioning import Conditioning, ConditioningSchedule
 from studio.pipelines.guidance import Guided
 from studio.pipelines.noise import generators, standard_normal
 from studio.schedulers import catalogue
+from studio.schedulers.stepping import Scheduler
 from tests.tiny import scheduler_config, tiny_model, tiny_requests
 
 SHAPE = (4, 8, 8)
 
 
-def euler(steps: int = 5, **config: object) -> stages.Scheduler:
+def euler(steps: int = 5, **config: object) -> Scheduler:
     return catalogue.build("Euler", "Automatic", steps, {**scheduler_config(), **config})
 
 
@@ -36,7 +38,7 @@ def test_first_latents_have_the_schedulers_noise_level() -> None:
 
 
 def test_a_variation_turns_the_first_latents_by_its_own_seed() -> None:
-    def latents(**fields: object) -> Tensor:
+    def latents(**fields: Any) -> Tensor:
         batch = tiny_requests(seed=5, **fields)
         return stages.first_latents(batch, SHAPE, generators([5]), euler(), "cpu")
 
