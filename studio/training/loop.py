@@ -56,10 +56,14 @@ def fit(part: Part, recipe: LoopRecipe, out: Path, *, resume: bool) -> None:
     """
     accelerator = Accelerator(mixed_precision=recipe.precision)
     trainable = [p for p in part.objective.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trainable, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
-    )
     part.objective.to(accelerator.device)
+    optimizer = torch.optim.AdamW(
+        trainable,
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
     ema = EMAModel(trainable, decay=recipe.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     ema.to(accelerator.device)
     objective, optimizer = accelerator.prepare(part.objective, optimizer)
