@@ -86,6 +86,11 @@ def test_pairs_that_cannot_work_name_those_that_do(sampler: str) -> None:
     assert refusal.value.field == "schedule"
 
 
+def test_multistep_sdes_refuse_spacings_that_make_their_noise_grow() -> None:
+    with pytest.raises(RequestError, match=r"DPM\+\+ 3M SDE cannot work.*Valid.*Karras"):
+        resolve("DPM++ 3M SDE", "Uniform")
+
+
 def test_the_table_has_a_row_for_each_sampler() -> None:
     rows = table()
     assert [row["sampler"] for row in rows] == [row.name for row in samplers()]

@@ -62,7 +62,8 @@ def moments(
     the function's coefficients.
 
     Returns:
-        error of the mean, relative error of the variance, and that of the variance at BETWEEN.
+        error of the mean beyond that of starting without one, relative error of the variance,
+        and the latter at BETWEEN.
     """
     scheduler = build(row.name, schedule, steps, config)
     drawn = 0
@@ -86,8 +87,9 @@ def moments(
         return float(((x[1:] - x[0]) ** 2).sum())
 
     between = nearest(whole_steps(row, scheduler, states))
+    lost = GAUSSIAN.flow(np.zeros(1), states[0].sigma, 0.0).item() - GAUSSIAN.mean
     return (
-        float(final[0].item()) - GAUSSIAN.mean,
+        max(abs(final[0].item() - GAUSSIAN.mean) - abs(lost), 0.0),
         variance(final) / GAUSSIAN.variance - 1,
         variance(between.x) / (GAUSSIAN.variance + between.sigma**2) - 1,
     )
@@ -139,7 +141,7 @@ def test_mean_and_variance_converge(
 ) -> None:
     coarse = moments(monkeypatch, row, "Automatic", 20, MODELS[model])
     fine = moments(monkeypatch, row, "Automatic", 100, MODELS[model])
-    assert abs(fine[0]) < 0.005
+    assert fine[0] < 0.005
     assert abs(fine[1]) < max(0.4 * abs(coarse[1]), 0.02)
     assert abs(fine[2]) < (0.03 if row.order == 1 and row.evaluations == 1 else 0.005)
 
@@ -150,8 +152,9 @@ def test_every_spacing_draws_the_data(
     monkeypatch: pytest.MonkeyPatch, row: Sampler, model: str
 ) -> None:
     for schedule in row.spacings:
-        mean, variance, _ = moments(monkeypatch, row, schedule, 16, MODELS[model])
-        assert abs(mean) < 0.02, schedule
+        # 20 divides the 1000 training steps, so the whole strides of PLMS fit the timesteps
+        mean, variance, _ = moments(monkeypatch, row, schedule, 20, MODELS[model])
+        assert mean < 0.005, schedule
         assert abs(variance) < 0.4, schedule
 
 
