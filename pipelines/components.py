@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FAMILY = "stable-diffusion"
 _PARTS = ("text_encoder", "unet", "vae")
+_CONFIGURED = (*_PARTS, "scheduler", "tokenizer")
 _PLAIN = ("DPM++ 2M", "Automatic", 25, 7.0)  # sampler, schedule, steps, guidance without a card
 
 
@@ -184,6 +185,8 @@ def load(name_or_path: str, runtime: Runtime) -> Components:
     scheduler_config = _read_json(about.folder / "scheduler" / "scheduler_config.json", about.name)
     variants = {part: checked_weights(about.folder / part) for part in _PARTS}
     paths = [path for weights in variants.values() for path in weights.files]
+    # The same weights draw otherwise under another configuration or vocabulary.
+    paths += [path for part in _CONFIGURED for path in (about.folder / part).glob("*.json")]
     with _quiet():
         parts = {
             part: _load_part(about.folder / part, variants[part].variant, runtime)
@@ -229,7 +232,15 @@ def _load_part(folder: Path, variant: str | None, runtime: Runtime) -> Any:
             f"{folder} lacks {len(missing)} weights, the first being {missing[0]}.",
             valid="weights that fit config.json",
         )
-    return model.requires_grad_(False).eval().to(runtime.device)
+    model = model.requires_grad_(False).eval().to(runtime.device)
+    # Convolutions are several times faster in this layout on CPUs, and on GPUs in half precision.
+    return model if folder.name == "text_encoder" else _channels_last(model)
+
+
+def _channels_last(model: Any) -> Any:
+    import torch
+
+    return model.to(memory_format=torch.channels_last)
 
 
 def _model_class(part: str) -> Any:

@@ -97,7 +97,7 @@ class OutputError(StudioError):
     exit_code = 75
 
 
-class Cancelled(StudioError):
+class Cancelled(StudioError):  # noqa: N818 (a request, not an error)
     """The caller asked to stop between two steps."""
 
     exit_code = 130

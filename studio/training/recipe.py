@@ -25,15 +25,17 @@ class LoopRecipe(Frozen):
     steps: int = Field(gt=0, description="optimiser steps in all")
     batch_size: int = Field(gt=0, description="examples a step and process")
     learning_rate: float = Field(gt=0)
-    warmup_steps: int = Field(100, ge=0)
-    decay_steps: int = Field(0, ge=0, description="last steps, where the rate falls to zero")
-    weight_decay: float = Field(0.01, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    decay_steps: int = Field(
+        default=0, ge=0, description="last steps, where the rate falls to zero"
+    )
+    weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.99)
-    clip_norm: float = Field(1.0, gt=0)
-    ema_decay: float = Field(0.999, ge=0, lt=1)
+    clip_norm: float = Field(default=1.0, gt=0)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
     precision: Literal["no", "fp16", "bf16"] = "no"
-    checkpoint_minutes: float = Field(5.0, gt=0)
-    log_seconds: float = Field(15.0, gt=0)
+    checkpoint_minutes: float = Field(default=5.0, gt=0)
+    log_seconds: float = Field(default=15.0, gt=0)
 
 
 class Recipe(Frozen):

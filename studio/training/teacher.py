@@ -32,8 +32,9 @@ class Teacher:
         from transformers import AutoTokenizer, BertModel
 
         folder = get_model_path()
+        model: Any = BertModel
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model: Any = BertModel.from_pretrained(
+        self.model = model.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, add_pooling_layer=False
         )
         self.model.eval()

@@ -30,8 +30,8 @@ def test_held_out_drawings_are_never_drawn(maker: SceneMaker) -> None:
 def test_the_same_generator_gives_the_same_scene_and_picture(maker: SceneMaker) -> None:
     first = maker.draw(np.random.default_rng(5))
     assert first == maker.draw(np.random.default_rng(5))
-    pictures = [maker.picture(first, np.random.default_rng(6)) for _ in range(2)]
-    np.testing.assert_array_equal(*pictures)
+    once, again = (maker.picture(first, np.random.default_rng(6)) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
 
 
 def test_background_colour(maker: SceneMaker) -> None:
@@ -64,7 +64,7 @@ def test_sides(maker: SceneMaker) -> None:
 
 
 def test_counts_do_not_touch(maker: SceneMaker) -> None:
-    from scipy import ndimage
+    from scipy import ndimage  # type: ignore[import-untyped]
 
     count = SceneMix(plain=0, background=0, hue=0, size=0, pair=0, count=1)
     counting = SceneMaker(maker.drawings, count)
