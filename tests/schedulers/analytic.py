@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped]
 
 from studio.schedulers.noise import noise_table
 from studio.schedulers.spacings import Array
@@ -68,7 +68,7 @@ class Mixture:
             half = (low + high) / 2
             below = self._cdf(half, sigma_next) < quantile
             low, high = np.where(below, half, low), np.where(below, high, half)
-        return (low + high) / 2
+        return np.asarray((low + high) / 2)
 
     def _cdf(self, x: Array, sigma: float) -> Array:
         spread = np.hypot(self.deviations, sigma)
