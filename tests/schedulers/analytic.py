@@ -104,7 +104,7 @@ def output(kind: str, x: Array, denoised: Array, sigma: float) -> Array:
     if kind == "sample":
         return denoised
     if kind == "v_prediction":
-        return (noise - sigma * denoised) / np.hypot(1, sigma)
+        return np.asarray((noise - sigma * denoised) / np.hypot(1, sigma))
     return noise
 
 
