@@ -16,7 +16,7 @@ from studio.errors import ModelError
 from studio.pipelines.conditioning import WindowedConditioner
 from studio.pipelines.text_windows import Vocabulary
 
-_BLOCK_NAMES = {
+BLOCK_NAMES = {
     "layer_norm1": "ln_1",
     "layer_norm2": "ln_2",
     "self_attn.out_proj": "attn.out_proj",
@@ -134,7 +134,7 @@ def _renamed(state: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         yield f"ln_final.{kind}", state[f"final_layer_norm.{kind}"]
         for i in range(layers):
             theirs, ours = f"encoder.layers.{i}", f"transformer.resblocks.{i}"
-            for name, new in _BLOCK_NAMES.items():
+            for name, new in BLOCK_NAMES.items():
                 yield f"{ours}.{new}.{kind}", state[f"{theirs}.{name}.{kind}"]
             qkv = [state[f"{theirs}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
             yield f"{ours}.attn.in_proj_{kind}", torch.cat(qkv)

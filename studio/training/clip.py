@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from studio.errors import StudioError
+from studio.pipelines.open_clip_text import BLOCK_NAMES
 from studio.training.dataset import Drawings
 from studio.training.loop import Batch, Losses, fit
 from studio.training.models import Clip, TextEncoder, Tokenizer
@@ -225,12 +226,10 @@ def to_transformers(clip: Clip, shape: ClipShape) -> TextEncoder:
         "final_layer_norm.weight": state["ln_final.weight"],
         "final_layer_norm.bias": state["ln_final.bias"],
     }
-    names = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "attn.out_proj": "self_attn.out_proj",
-             "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}  # fmt: skip
     for i in range(shape.text_layers):
         block, layer = f"transformer.resblocks.{i}.", f"encoder.layers.{i}."
         for kind in ("weight", "bias"):
-            for theirs, ours in names.items():
+            for ours, theirs in BLOCK_NAMES.items():
                 own[f"{layer}{ours}.{kind}"] = state[f"{block}{theirs}.{kind}"]
             parts = state[f"{block}attn.in_proj_{kind}"].chunk(3)
             for name, part in zip(("q_proj", "k_proj", "v_proj"), parts, strict=True):

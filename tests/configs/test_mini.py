@@ -1,0 +1,55 @@
+"""The model in the box is whole, small, and what its card says."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from studio.pipelines.conditioning import TransformersConditioner
+from studio.pipelines.open_clip_text import OpenClipConditioner, convert_to_open_clip
+from studio.pipelines.prompt_grammar import parse
+from studio.training.export import checksums
+
+MINI = Path(str(files("studio.configs"))) / "mini"
+
+
+def test_the_files_are_those_of_the_checksums() -> None:
+    assert (MINI / "SHA256SUMS").read_text(encoding="utf-8") == checksums(MINI)
+
+
+def test_the_weights_are_small_and_in_half_precision() -> None:
+    weights = list(MINI.rglob("*.safetensors"))
+    assert {path.parent.name for path in weights} >= {"vae", "text_encoder", "unet"}
+    assert sum(path.stat().st_size for path in weights) < 38_000_000
+    for path in weights:
+        with safe_open(path, "pt") as tensors:
+            dtypes = {tensors.get_tensor(name).dtype for name in tensors.keys()}  # noqa: SIM118
+        assert dtypes == {torch.float16}, path
+
+
+def test_the_card_credits_every_source() -> None:
+    card = (MINI / "README.md").read_text(encoding="utf-8")
+    recipe = (MINI.parent / "training" / "data.yaml").read_text(encoding="utf-8")
+    for licence in set(re.findall(r"licence: (\S+)", recipe)):
+        assert licence in card
+    for who in ("Microsoft", "Google", "Twitter", "EmojiTwo", "Mozilla", "Streamline", "Emojibase"):
+        assert who in card
+
+
+@pytest.mark.parametrize("prompt", ["a cat", "蓝色背景上的苹果", "a red rose, " * 20])
+def test_the_text_tower_is_the_same_through_open_clip(prompt: str) -> None:
+    tower = CLIPTextModel.from_pretrained(MINI / "text_encoder", local_files_only=True)
+    tokenizer = CLIPTokenizer.from_pretrained(MINI / "tokenizer", local_files_only=True)
+    chunks = parse(prompt).at(0, 1)
+    with torch.inference_mode():
+        expected = TransformersConditioner(tokenizer, tower).encode(chunks, 1).embeds
+        embeds = (
+            OpenClipConditioner(convert_to_open_clip(tower), tokenizer).encode(chunks, 1).embeds
+        )
+    torch.testing.assert_close(embeds, expected, atol=1e-5, rtol=0)
