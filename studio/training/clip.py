@@ -160,7 +160,8 @@ class ClipPart:
     def save(self, folder: Path) -> None:
         """``text_encoder/`` and ``tokenizer/`` in the diffusers layout, and both towers."""
         self.tokenizer.save_pretrained(folder / "tokenizer")
-        to_transformers(self.clip, self.recipe.shape).save_pretrained(folder / "text_encoder")
+        encoder = to_transformers(self.clip, self.recipe.shape, self.tokenizer)
+        encoder.save_pretrained(folder / "text_encoder")
         save_file(
             {k: v.contiguous() for k, v in self.clip.state_dict().items()},
             folder / "clip.safetensors",
@@ -210,14 +211,14 @@ def tokenize(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
     return torch.as_tensor(tokens["input_ids"])
 
 
-def to_transformers(clip: Clip, shape: ClipShape) -> TextEncoder:
+def to_transformers(clip: Clip, shape: ClipShape, tokenizer: Tokenizer) -> TextEncoder:
     """The text tower as transformers' CLIPTextModel with equal outputs."""
     config = CLIPTextConfig(
         vocab_size=shape.vocabulary, hidden_size=shape.text_width, hidden_act="gelu",
         intermediate_size=4 * shape.text_width, num_hidden_layers=shape.text_layers,
         num_attention_heads=shape.text_heads, max_position_embeddings=shape.window,
-        bos_token_id=shape.vocabulary - 2, eos_token_id=shape.vocabulary - 1,
-        pad_token_id=shape.vocabulary - 1, projection_dim=WIDTH,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, projection_dim=WIDTH,
     )  # fmt: skip
     state = {k: v.detach().clone() for k, v in clip.state_dict().items()}
     own = {
