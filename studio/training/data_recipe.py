@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from studio.errors import StudioError
+from studio.training.recipe import Frozen, own_recipe, read
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Package(_Frozen):
+class Package(Frozen):
     """One package of the registry: what is fetched, what it must say, whom to thank."""
 
     name: str
@@ -36,7 +31,7 @@ class Package(_Frozen):
         return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
 
-class Style(_Frozen):
+class Style(Frozen):
     """One way of drawing: a package of drawings and how they are named.
 
     ``aliases`` maps an icon's name in the package to the hexcode of what it shows, where neither
@@ -55,7 +50,7 @@ class Style(_Frozen):
     without: tuple[str, ...] = ()
 
 
-class DataRecipe(_Frozen):
+class DataRecipe(Frozen):
     """Everything that decides what is in the file of drawings."""
 
     name: str
@@ -97,16 +92,4 @@ def load_recipe(path: Path | None = None) -> DataRecipe:
     Raises:
         StudioError: the file is missing, is no YAML, or a field is missing, unknown or wrong.
     """
-    where = path or resources.files("studio.configs") / "training" / "data.yaml"
-    try:
-        return DataRecipe.model_validate(yaml.safe_load(where.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise StudioError(f"The data recipe {where} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise StudioError(f"The data recipe {where} is not YAML: {error}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise StudioError(
-            f"The data recipe {where} is wrong at {field}: {first['msg']}."
-        ) from error
+    return read(DataRecipe, path or own_recipe("data"), "data recipe")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
-from typing import Any, Literal, Self
+from importlib.resources.abc import Traversable
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -54,22 +56,41 @@ class Recipe(Frozen):
         Raises:
             StudioError: the file cannot be read, or a key or value is not valid.
         """
-        where = options.recipe or resources.files("studio.configs") / "training" / f"{name}.yaml"
-        try:
-            values: dict[str, Any] = yaml.safe_load(where.read_text(encoding="utf-8"))
-            for override in options.overrides:
-                _override(values, override)
-            return cls.model_validate(values)
-        except OSError as error:
-            raise StudioError(f"The training recipe {where} cannot be read: {error}.") from error
-        except yaml.YAMLError as error:
-            raise StudioError(f"The training recipe {where} is not YAML: {error}.") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise StudioError(
-                f"The training recipe {where} is wrong at {key}: {first['msg']}."
-            ) from error
+        where = options.recipe or own_recipe(name)
+        return read(cls, where, "training recipe", options.overrides)
+
+
+T = TypeVar("T", bound=Frozen)
+
+
+def own_recipe(name: str) -> Traversable:
+    """The recipe ``name`` (without ``.yaml``) that comes with the studio."""
+    return resources.files("studio.configs") / "training" / f"{name}.yaml"
+
+
+def read(kind: type[T], where: Traversable, what: str, overrides: Sequence[str] = ()) -> T:
+    """A recipe of any kind from a YAML file, with the overrides applied.
+
+    Args:
+        what: names the recipe in errors.
+        overrides: ``dotted.key=value`` with YAML values.
+
+    Raises:
+        StudioError: the file cannot be read, or a key or value is not valid.
+    """
+    try:
+        values: dict[str, Any] = yaml.safe_load(where.read_text(encoding="utf-8"))
+        for override in overrides:
+            _override(values, override)
+        return kind.model_validate(values)
+    except OSError as error:
+        raise StudioError(f"The {what} {where} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise StudioError(f"The {what} {where} is not YAML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise StudioError(f"The {what} {where} is wrong at {key}: {first['msg']}.") from error
 
 
 def _override(values: dict[str, Any], override: str) -> None:
