@@ -1,0 +1,1 @@
+"""The jobs of the server: kept in a store, drawn one after another."""
