@@ -97,6 +97,28 @@ class OutputError(StudioError):
     exit_code = 75
 
 
+class JobNotFound(StudioError):  # noqa: N818 (said of the job, not of the program)
+    """There is no such job, or it belongs to somebody else."""
+
+
+class JobStateError(StudioError):
+    """The job is not in a state in which this can be done to it."""
+
+
+class QueueFull(StudioError):  # noqa: N818 (said of the queue)
+    """No more jobs are accepted for now.
+
+    Args:
+        retry_after_s: seconds after which to try again.
+    """
+
+    exit_code = 75
+
+    def __init__(self, what: str, *, retry_after_s: int, valid: str = "") -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(what, valid=valid)
+
+
 class Cancelled(StudioError):  # noqa: N818 (a request, not an error)
     """The caller asked to stop between two steps."""
 

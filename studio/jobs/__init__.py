@@ -1,1 +1,1 @@
-"""The jobs of the server: kept in a store, drawn one after another."""
+"""The jobs of a server: accepted once, drawn one after another, never lost. Loads no torch."""
