@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -46,23 +45,44 @@ class Step:
     preview: Callable[[], list[Image.Image]]
 
 
-def first_latents(
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where the loop starts, and what holds it on the way.
+
+    Args:
+        latents: [B, C, h, w] at the noise level of ``scheduler.timesteps[begin]``.
+        begin: index of the first timestep to walk; the number of timesteps walks none.
+        extra_channels: what the model sees beside the latents, [B, C', h, w].
+        hold: called after each step with the latents and the index of the timestep that is next;
+            gives the latents to go on with, [B, C, h, w].
+    """
+
+    latents: Tensor
+    begin: int = 0
+    extra_channels: Tensor | None = None
+    hold: Callable[[Tensor, int], Tensor] | None = None
+
+    @classmethod
+    def from_noise(cls, unit: Tensor, scheduler: Scheduler) -> Start:
+        """Unit noise [B, C, h, w] scaled to the scheduler's first noise level."""
+        return cls(unit * scheduler.init_noise_sigma)
+
+
+def first_noise(
     requests: Sequence[Request],
     shape: Sequence[int],
     generators: Sequence[torch.Generator],
-    scheduler: Scheduler,
-    device: str,
 ) -> Tensor:
-    """Noise [B, C, h, w] at the scheduler's first noise level, fp32 on ``device``.
+    """Unit noise [B, C, h, w], fp32 on the CPU.
 
     Image b draws from the b-th generator; its variation from a generator of its own.
     """
-    latents = noise.standard_normal(generators, shape)
+    drawn = noise.standard_normal(generators, shape)
     strength = requests[0].variation_strength
     if strength > 0:
         others = noise.generators([r.variation_seed or 0 for r in requests])
-        latents = noise.varied(latents, noise.standard_normal(others, shape), strength)
-    return latents.to(device) * scheduler.init_noise_sigma
+        drawn = noise.varied(drawn, noise.standard_normal(others, shape), strength)
+    return drawn
 
 
 @contextmanager
@@ -80,18 +100,18 @@ def _deterministic() -> Iterator[None]:
 def denoise(
     denoiser: Callable[[Tensor, Tensor, int], Tensor],
     scheduler: Scheduler,
-    latents: Tensor,
+    start: Start,
     generators: Sequence[torch.Generator],
     *,
     watch: Callable[[int, Tensor], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Tensor:
-    """The one sampler loop: walks the scheduler's timesteps from noise to latents [B, C, h, w].
+    """The one sampler loop: walks the scheduler's timesteps to clean latents [B, C, h, w].
 
     Args:
         denoiser: prediction from (variance-preserving latents, timestep, index of the timestep).
         scheduler: diffusers scheduler with its timesteps set.
-        latents: [B, C, h, w] at the first noise level.
+        start: the first latents, [B, C, h, w], and where on the way they stand.
         generators: one per image, for samplers that add noise.
         watch: called after each step with its index and the predicted latents [B, C, h, w].
         cancel: asked before each step.
@@ -99,14 +119,18 @@ def denoise(
     Raises:
         Cancelled: ``cancel`` answered yes.
     """
-    for index, t in enumerate(scheduler.timesteps):
+    latents, begin, end = start.latents, start.begin, len(scheduler.timesteps)
+    for index in range(begin, end):
+        t = scheduler.timesteps[index]
         if cancel is not None and cancel():
-            raise Cancelled(f"Stopped before step {index + 1} of {len(scheduler.timesteps)}.")
+            raise Cancelled(f"Stopped before step {index - begin + 1} of {end - begin}.")
         x = scheduler.scale_model_input(latents, t)
         output = denoiser(x, t, index)
         if watch is not None:
             predicted = stepping.denoised(scheduler, output, t, latents)
         latents = stepping.step(scheduler, output, t, latents, generators)
+        if start.hold is not None:
+            latents = start.hold(latents, index + 1)
         if watch is not None:
             watch(index, predicted)
     return latents
@@ -116,8 +140,9 @@ def reporting(
     on_step: Callable[[Step], None],
     requests: tuple[Request, ...],
     vae: Any,
-    evaluations: int,
+    walk: tuple[int, int],
     size: tuple[int, int],
+    finish: Callable[[Image.Image], Image.Image],
 ) -> Callable[[int, Tensor], None]:
     """Turns what :func:`denoise` tells its watcher into :class:`Step`.
 
@@ -125,13 +150,17 @@ def reporting(
         on_step: gets each step.
         requests: the pictures of the batch.
         vae: draws the previews.
-        evaluations: timesteps that the scheduler walks.
-        size: (width, height) of the previews.
+        walk: indices of the first timestep that is walked and of the one after the last.
+        size: (width, height) of what is drawn.
+        finish: makes the picture to show of what is drawn.
     """
+    begin, end = walk
 
     def watch(index: int, predicted: Tensor) -> None:
-        draw = partial(preview, vae, predicted, size)
-        on_step(Step(index + 1, evaluations, requests, draw))
+        def draw() -> list[Image.Image]:
+            return [finish(image) for image in preview(vae, predicted, size)]
+
+        on_step(Step(index + 1 - begin, end - begin, requests, draw))
 
     return watch
 
@@ -174,6 +203,46 @@ def prompted(
     return predict
 
 
+def seeing(
+    predict: Callable[[Tensor, Tensor, int], Tensor], extra_channels: Tensor | None
+) -> Callable[[Tensor, Tensor, int], Tensor]:
+    """A denoiser whose model sees ``extra_channels`` [B, C', h, w] behind the latents."""
+    if extra_channels is None:
+        return predict
+
+    def concatenated(x: Tensor, t: Tensor, index: int) -> Tensor:
+        return predict(torch.cat([x, extra_channels], dim=1), t, index)
+
+    return concatenated
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What the VAE sees in a picture: a Gaussian over latents, already scaled for the U-Net.
+
+    Args:
+        mean: [1, C, h, w], also the mode; fp32.
+        std: [1, C, h, w].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def sample(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """Latents [B, C, h, w], image b drawn with the b-th generator."""
+        unit = noise.standard_normal(generators, self.mean.shape[1:])
+        return torch.addcmul(self.mean, self.std, unit.to(self.mean))
+
+
+@_deterministic()
+def posterior(vae: Any, picture: Tensor) -> Posterior:
+    """What the VAE sees in a picture [1, 3, H, W] in [-1, 1]."""
+    seen = vae.encode(picture.to(vae.device, vae.dtype), return_dict=False)[0]
+    shift = getattr(vae.config, "shift_factor", None) or 0.0
+    scale = vae.config.scaling_factor
+    return Posterior((seen.mean.float() - shift) * scale, seen.std.float() * scale)
+
+
 @_deterministic()
 def decode(vae: Any, latents: Tensor) -> Tensor:
     """Pictures [B, 3, H, W] of latents [B, C, h, w]: fp32 on the CPU, about [-1, 1].
@@ -195,6 +264,13 @@ def preview(vae: Any, latents: Tensor, size: tuple[int, int]) -> list[Image.Imag
         latents = torch.nn.functional.interpolate(latents, size=small, mode="area")
     pictures = decode(vae, latents).nan_to_num()
     return [to_pil(picture).resize(size) for picture in pictures]
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """A picture [1, 3, H, W] in [-1, 1] of an RGB image."""
+    levels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    picture = levels.view(1, image.height, image.width, 3).permute(0, 3, 1, 2)
+    return picture.float() / 255 * 2 - 1
 
 
 def to_pil(picture: Tensor) -> Image.Image:

@@ -1,45 +1,22 @@
-"""Text to image: encode, noise, guided denoise, decode."""
+"""Text to image: the loop starts from noise alone."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
 
 import torch
 from PIL import Image
-from torch import Tensor
 
-from studio.errors import Cancelled, NotANumberError
-from studio.pipelines import noise, recovery, stages
-from studio.pipelines.batching import Shared
+from studio.errors import ModelError
+from studio.pipelines import runner, stages
 from studio.pipelines.components import Components
-from studio.pipelines.conditioning import ConditioningSchedule
 from studio.pipelines.request import Request
-from studio.pipelines.stages import Step
-from studio.pipelines.timings import Timings
-from studio.schedulers import catalogue
+from studio.pipelines.runner import Result
+from studio.pipelines.stages import Start, Step
+from studio.schedulers.stepping import Scheduler
 
 __all__ = ["Result", "Step", "text_to_image"]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One picture.
-
-    Args:
-        image: RGB, of the size that the request asks for.
-        request: as run, ``count`` 1, every field filled.
-        timings: this picture's share of its batch.
-        recovery: what had to be tried before it succeeded, in order; mostly empty.
-    """
-
-    image: Image.Image
-    request: Request
-    timings: Timings
-    recovery: tuple[str, ...] = ()
 
 
 def text_to_image(
@@ -50,100 +27,42 @@ def text_to_image(
     cancel: Callable[[], bool] | None = None,
     batch_size: int | None = None,
 ) -> Iterator[Result]:
-    """Draws one picture per request, in order.
-
-    Args:
-        components: the loaded model.
-        requests: resolved, ``count`` 1 (see ``Request.singles``), alike but for prompts and seeds.
-        on_step: called after each step of each batch.
-        cancel: asked before each step and each decode.
-        batch_size: images that share a U-Net call; None means what suits the device.
+    """Draws one picture per request, in order. The arguments are those of :func:`runner.run`.
 
     Raises:
         RequestError: at the call: the requests differ, are not resolved, or do not fit the model.
-        Cancelled, OutOfMemoryError, NotANumberError: while drawing. The sound pictures of a batch
-            come out before a broken one is reported.
+        ModelError: at the call: the model only fills in parts of pictures.
+        RunError: while drawing, see :func:`runner.run`.
     """
     if not requests:
         return iter(())
-    shared = Shared.of(requests)
     components.card.check(requests[0])
-    drawing = _Drawing(components, shared, on_step, cancel or (lambda: False))
-    return drawing.run(list(requests), batch_size or components.runtime.batch_size)
+    width, height = requests[0].width or 0, requests[0].height or 0
+    if components.unet.config.in_channels != components.latent_shape(width, height)[0]:
+        raise ModelError(
+            f"The model {components.name} draws into pictures only: its U-Net also wants a picture "
+            "and a mask.",
+            valid="a request with init_image and mask, or another model",
+        )
+    task = _FromNoise(components, (width, height))
+    return runner.run(
+        components, requests, task, on_step=on_step, cancel=cancel, batch_size=batch_size
+    )
 
 
 @dataclass(frozen=True)
-class _Drawing:
+class _FromNoise:
     components: Components
-    shared: Shared
-    on_step: Callable[[Step], None] | None
-    cancel: Callable[[], bool]
+    size: tuple[int, int]
 
-    def run(self, requests: list[Request], size: int) -> Iterator[Result]:
-        notes: list[str] = []
-        while requests:
-            batch = tuple(requests[:size])
-            clock = [time.perf_counter()]
-            encoded = self.encode(batch)
-            clock.append(time.perf_counter())
-            latents = recovery.attempt(partial(self.denoise, batch, encoded))
-            if latents is None:
-                size = recovery.halved(len(batch), notes)
-                continue
-            self.components.runtime.wait()
-            clock.append(time.perf_counter())
-            encode_s, denoise_s = ((b - a) / len(batch) for a, b in pairwise(clock))
-            failure: NotANumberError | None = None
-            for request, text, one in zip(batch, encoded, torch.split(latents, 1), strict=True):
-                own, began = list(notes), time.perf_counter()
-                try:
-                    image = self.decode(request, text, one, own)
-                except NotANumberError as error:
-                    failure = error
-                    continue
-                timings = Timings(encode_s, denoise_s, time.perf_counter() - began)
-                yield Result(image, request, timings, tuple(own))
-            if failure:
-                raise failure
-            requests = requests[len(batch) :]
+    def start(
+        self,
+        requests: Sequence[Request],
+        scheduler: Scheduler,
+        generators: Sequence[torch.Generator],
+    ) -> Start:
+        unit = stages.first_noise(requests, self.components.latent_shape(*self.size), generators)
+        return Start.from_noise(unit.to(self.components.runtime.device), scheduler)
 
-    @torch.inference_mode()
-    def encode(self, batch: Sequence[Request]) -> list[ConditioningSchedule]:
-        encode, shared = self.components.prompt_encoder.schedule, self.shared
-        return [encode(r.prompt, r.negative_prompt, shared.steps, shared.clip_skip) for r in batch]
-
-    @torch.inference_mode()
-    def denoise(
-        self, batch: tuple[Request, ...], encoded: Sequence[ConditioningSchedule]
-    ) -> Tensor:
-        model, shared = self.components, self.shared
-        device = model.runtime.device
-        scheduler = catalogue.build(
-            shared.sampler, shared.schedule, shared.steps, model.scheduler_config, device
-        )
-        total = len(scheduler.timesteps)
-        generators = noise.generators([r.seed or 0 for r in batch])
-        size = shared.width, shared.height
-        report = self.on_step and stages.reporting(self.on_step, batch, model.vae, total, size)
-        return stages.denoise(
-            stages.prompted(stages.guided_unet(model.unet, shared), encoded, shared.steps, total),
-            scheduler,
-            stages.first_latents(batch, model.latent_shape(*size), generators, scheduler, device),
-            generators,
-            watch=report,
-            cancel=self.cancel,
-        )
-
-    @torch.inference_mode()
-    def decode(
-        self, request: Request, text: ConditioningSchedule, latents: Tensor, notes: list[str]
-    ) -> Image.Image:
-        if self.cancel():
-            raise Cancelled("Stopped before decoding.")
-        model = self.components
-        if model.runtime.precision != "fp32" and not latents.isfinite().all():
-            notes.append("latents not finite: denoised again in fp32")
-            with recovery.in_fp32(model.unet):
-                latents = self.denoise((request,), [text])
-        who = f"seed {request.seed}"
-        return stages.to_pil(recovery.decoded(model.vae, latents, notes, who))
+    def finish(self, image: Image.Image) -> Image.Image:
+        return image

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,8 @@ from studio.pipelines import stages
 from studio.pipelines.conditioning import Conditioning, ConditioningSchedule
 from studio.pipelines.guidance import Guided
 from studio.pipelines.noise import generators, standard_normal
+from studio.pipelines.request import Request
+from studio.pipelines.stages import Start
 from studio.schedulers import catalogue
 from studio.schedulers.stepping import Scheduler
 from tests.tiny import scheduler_config, tiny_model, tiny_requests
@@ -29,10 +32,16 @@ def conditioning(tokens: int, *values: float) -> ConditioningSchedule:
     return ConditioningSchedule(positive, positive)
 
 
+def first_latents(
+    batch: Sequence[Request], noise: Sequence[torch.Generator], scheduler: Scheduler
+) -> Tensor:
+    return Start.from_noise(stages.first_noise(batch, SHAPE, noise), scheduler).latents
+
+
 def test_first_latents_have_the_schedulers_noise_level() -> None:
     scheduler = euler()
     batch = tiny_requests(2)
-    latents = stages.first_latents(batch, SHAPE, generators([5, 6]), scheduler, "cpu")
+    latents = first_latents(batch, generators([5, 6]), scheduler)
     unit = standard_normal(generators([5, 6]), SHAPE)
     torch.testing.assert_close(latents, unit * scheduler.init_noise_sigma)
 
@@ -40,14 +49,14 @@ def test_first_latents_have_the_schedulers_noise_level() -> None:
 def test_a_variation_turns_the_first_latents_by_its_own_seed() -> None:
     def latents(**fields: Any) -> Tensor:
         batch = tiny_requests(seed=5, **fields)
-        return stages.first_latents(batch, SHAPE, generators([5]), euler(), "cpu")
+        return first_latents(batch, generators([5]), euler())
 
     plain = latents()
     assert torch.equal(latents(variation_seed=7), plain)
     slight = latents(variation_seed=7, variation_strength=0.1)
     full = latents(variation_seed=7, variation_strength=1.0)
     assert 0 < (slight - plain).norm() < (full - plain).norm() / 2
-    other = stages.first_latents(tiny_requests(seed=7), SHAPE, generators([7]), euler(), "cpu")
+    other = first_latents(tiny_requests(seed=7), generators([7]), euler())
     torch.testing.assert_close(full, other)
 
 
@@ -55,14 +64,14 @@ def test_the_loop_finds_the_picture_that_the_denoiser_knows() -> None:
     picture = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
     scheduler = euler(20, prediction_type="sample")
     noise = generators([1, 2])
-    latents = stages.first_latents(tiny_requests(2), SHAPE, noise, scheduler, "cpu")
+    start = Start.from_noise(stages.first_noise(tiny_requests(2), SHAPE, noise), scheduler)
     seen: list[int] = []
 
     def watch(index: int, predicted: Tensor) -> None:
         seen.append(index)
         torch.testing.assert_close(predicted, picture)
 
-    found = stages.denoise(lambda *_: picture, scheduler, latents, noise, watch=watch)
+    found = stages.denoise(lambda *_: picture, scheduler, start, noise, watch=watch)
     torch.testing.assert_close(found, picture, atol=1e-3, rtol=1e-3)
     assert seen == list(range(20))
 
@@ -74,7 +83,7 @@ def test_cancel_is_asked_before_each_step() -> None:
         calls.append(index)
         return x
 
-    start = torch.zeros(1, *SHAPE)
+    start = Start(torch.zeros(1, *SHAPE))
     with pytest.raises(Cancelled, match="step 3 of 5"):
         stages.denoise(denoiser, euler(5), start, generators([0]), cancel=lambda: len(calls) == 2)
     assert calls == [0, 1]

@@ -1,0 +1,175 @@
+"""What every pipeline shares: batches, the ladder of recovery, timings, previews, cancel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from studio.errors import Cancelled, NotANumberError
+from studio.pipelines import noise, recovery, stages
+from studio.pipelines.batching import Shared
+from studio.pipelines.components import Components
+from studio.pipelines.conditioning import ConditioningSchedule
+from studio.pipelines.request import Request
+from studio.pipelines.stages import Start, Step
+from studio.pipelines.timings import Timings
+from studio.schedulers import catalogue
+from studio.schedulers.stepping import Scheduler
+
+
+@dataclass(frozen=True)
+class Result:
+    """One picture.
+
+    Args:
+        image: RGB, of the size that the request asks for (for ``only_masked`` the init image's).
+        request: as run, ``count`` 1, every field filled.
+        timings: this picture's share of its batch.
+        recovery: what had to be tried before it succeeded, in order; mostly empty.
+    """
+
+    image: Image.Image
+    request: Request
+    timings: Timings
+    recovery: tuple[str, ...] = ()
+
+
+class Task(Protocol):
+    """What sets one pipeline apart from the others."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of what the model draws."""
+
+    def start(
+        self,
+        requests: Sequence[Request],
+        scheduler: Scheduler,
+        generators: Sequence[torch.Generator],
+    ) -> Start:
+        """Where the loop starts for a batch, image b drawing from the b-th generator only."""
+
+    def finish(self, image: Image.Image) -> Image.Image:
+        """The picture to hand out, from what the model drew; for previews too."""
+
+
+def run(
+    components: Components,
+    requests: Sequence[Request],
+    task: Task,
+    *,
+    on_step: Callable[[Step], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+    batch_size: int | None = None,
+) -> Iterator[Result]:
+    """Draws one picture per request, in order.
+
+    Args:
+        components: the loaded model.
+        requests: resolved, ``count`` 1 (see ``Request.singles``), alike but for prompts and seeds.
+        task: where the loop starts and how it ends.
+        on_step: called after each step of each batch.
+        cancel: asked before each step and each decode.
+        batch_size: images that share a U-Net call; None means what suits the device.
+
+    Raises:
+        RequestError: at the call: the requests differ or are not resolved.
+        Cancelled, OutOfMemoryError, NotANumberError: while drawing. The sound pictures of a batch
+            come out before a broken one is reported.
+    """
+    drawing = _Drawing(components, Shared.of(requests), task, on_step, cancel or (lambda: False))
+    return drawing.run(list(requests), batch_size or components.runtime.batch_size)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    components: Components
+    shared: Shared
+    task: Task
+    on_step: Callable[[Step], None] | None
+    cancel: Callable[[], bool]
+
+    def run(self, requests: list[Request], size: int) -> Iterator[Result]:
+        notes: list[str] = []
+        while requests:
+            batch = tuple(requests[:size])
+            clock = [time.perf_counter()]
+            encoded = self.encode(batch)
+            clock.append(time.perf_counter())
+            latents = recovery.attempt(partial(self.denoise, batch, encoded))
+            if latents is None:
+                size = recovery.halved(len(batch), notes)
+                continue
+            self.components.runtime.wait()
+            clock.append(time.perf_counter())
+            encode_s, denoise_s = ((b - a) / len(batch) for a, b in pairwise(clock))
+            failure: NotANumberError | None = None
+            for request, text, one in zip(batch, encoded, torch.split(latents, 1), strict=True):
+                own, began = list(notes), time.perf_counter()
+                try:
+                    image = self.decode(request, text, one, own)
+                except NotANumberError as error:
+                    failure = error
+                    continue
+                timings = Timings(encode_s, denoise_s, time.perf_counter() - began)
+                yield Result(image, request, timings, tuple(own))
+            if failure:
+                raise failure
+            requests = requests[len(batch) :]
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[Request]) -> list[ConditioningSchedule]:
+        encode, shared = self.components.prompt_encoder.schedule, self.shared
+        return [encode(r.prompt, r.negative_prompt, shared.steps, shared.clip_skip) for r in batch]
+
+    @torch.inference_mode()
+    def denoise(
+        self, batch: tuple[Request, ...], encoded: Sequence[ConditioningSchedule]
+    ) -> Tensor:
+        model, shared, task = self.components, self.shared, self.task
+        scheduler = catalogue.build(
+            shared.sampler,
+            shared.schedule,
+            shared.steps,
+            model.scheduler_config,
+            model.runtime.device,
+        )
+        generators = noise.generators([r.seed or 0 for r in batch])
+        start = task.start(batch, scheduler, generators)
+        total = len(scheduler.timesteps)
+        report = self.on_step and stages.reporting(
+            self.on_step, batch, model.vae, (start.begin, total), task.size, task.finish
+        )
+        guided = stages.guided_unet(model.unet, shared)
+        return stages.denoise(
+            stages.seeing(
+                stages.prompted(guided, encoded, shared.steps, total), start.extra_channels
+            ),
+            scheduler,
+            start,
+            generators,
+            watch=report,
+            cancel=self.cancel,
+        )
+
+    @torch.inference_mode()
+    def decode(
+        self, request: Request, text: ConditioningSchedule, latents: Tensor, notes: list[str]
+    ) -> Image.Image:
+        if self.cancel():
+            raise Cancelled("Stopped before decoding.")
+        model = self.components
+        if model.runtime.precision != "fp32" and not latents.isfinite().all():
+            notes.append("latents not finite: denoised again in fp32")
+            with recovery.in_fp32(model.unet):
+                latents = self.denoise((request,), [text])
+        who = f"seed {request.seed}"
+        return self.task.finish(stages.to_pil(recovery.decoded(model.vae, latents, notes, who)))
