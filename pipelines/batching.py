@@ -9,6 +9,12 @@ from studio.errors import RequestError
 from studio.pipelines.request import Request
 
 _OWN = frozenset({"prompt", "negative_prompt", "seed", "variation_seed"})
+_SHARED = tuple(name for name in Request.model_fields if name not in _OWN)
+
+
+def shared_key(request: Request) -> tuple[object, ...]:
+    """Equal for those single-picture requests that can be drawn together, and for no others."""
+    return tuple(getattr(request, name) for name in _SHARED)
 
 
 @dataclass(frozen=True)

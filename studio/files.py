@@ -35,25 +35,55 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
     Raises:
         OutputError: not a folder, read-only, disk full, ...; nothing is left behind.
     """
+    make_folder(folder)
+    with _into(folder):
+        with _written(folder / f".{secrets.token_hex(8)}.part", data) as part:
+            target = _published(part, folder, stem, suffix)
+        _synced(target)
+    return target
+
+
+def write_exactly(target: Path, data: bytes, *, part: Path) -> None:
+    """Writes ``data`` under the very name ``target``, in a folder that is there.
+
+    Args:
+        target: the file; appears only when all of it is on the disk, and stays through a power
+            loss once this returns.
+        data: the content.
+        part: where the unfinished file lies, on the same file system. It is gone afterwards unless
+            the process is killed.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OutputError: read-only, disk full, ...; nothing is left behind.
+    """
+    with _into(target.parent):
+        with _written(part, data):
+            if not _given_name(part, target):
+                raise FileExistsError(errno.EEXIST, "there is such a file", str(target))
+        _synced(target)
+
+
+def overwrite(target: Path, data: bytes, *, part: Path) -> None:
+    """Like :func:`write_exactly`, in place of the file that has the name, if there is one."""
+    with _into(target.parent):
+        with _written(part, data):
+            part.replace(target)
+        _sync_folder(target.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, with those above it, where it is missing.
+
+    Raises:
+        OutputError: something else has the name, or it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise OutputError(f"{folder} is not a folder.", valid=_VALID_FOLDER) from None
     except (OSError, ValueError) as error:
         raise OutputError(f"Cannot make the folder {folder}: {_reason(error)}.") from error
-    try:
-        with _written(folder, data) as part:
-            target = _published(part, folder, stem, suffix)
-        try:
-            _sync_folder(folder)
-        except OSError:
-            target.unlink()
-            raise
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write into {folder}: {_reason(error)}.", valid=_VALID_FOLDER
-        ) from error
-    return target
 
 
 def safe_stem(name: str) -> str:
@@ -78,9 +108,21 @@ def check_name(name: str) -> None:
 
 
 @contextmanager
-def _written(folder: Path, data: bytes) -> Iterator[Path]:
-    """A hidden file in ``folder`` with all of ``data`` on the disk, gone after the block."""
-    part = folder / f".{secrets.token_hex(8)}.part"
+def _into(folder: Path) -> Iterator[None]:
+    """Turns what the file system refuses within into an ``OutputError``, but for a taken name."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write into {folder}: {_reason(error)}.", valid=_VALID_FOLDER
+        ) from error
+
+
+@contextmanager
+def _written(part: Path, data: bytes) -> Iterator[Path]:
+    """The file ``part`` with all of ``data`` on the disk, gone after the block."""
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0))
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -96,20 +138,26 @@ def _written(folder: Path, data: bytes) -> Iterator[Path]:
 def _published(part: Path, folder: Path, stem: str, suffix: str) -> Path:
     """Gives the written file its first free name. A link, unlike a rename, never overwrites."""
     for number in itertools.count(1):
-        target = folder / _numbered(stem, suffix, number)
-        try:
-            os.link(part, target)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            try:
-                _claim_and_replace(part, target)
-            except FileExistsError:
-                continue
-        return target
+        target = folder / numbered(stem, suffix, number)
+        if _given_name(part, target):
+            return target
     raise AssertionError("unreachable")
+
+
+def _given_name(part: Path, target: Path) -> bool:
+    """Gives the written file a name; false where it is taken."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        try:
+            _claim_and_replace(part, target)
+        except FileExistsError:
+            return False
+    return True
 
 
 def _claim_and_replace(part: Path, target: Path) -> None:
@@ -126,10 +174,20 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _numbered(stem: str, suffix: str, number: int) -> str:
+def numbered(stem: str, suffix: str, number: int) -> str:
+    """The file name ``stem + suffix``, with ``_number`` between from 2 on; shortened to fit."""
     end = suffix if number == 1 else f"_{number}{suffix}"
     room = _LONGEST_NAME - len(end.encode())
     return stem.encode()[:room].decode(errors="ignore") + end
+
+
+def _synced(target: Path) -> None:
+    """Makes the name of a new file last, or takes the file away again."""
+    try:
+        _sync_folder(target.parent)
+    except OSError:
+        target.unlink()
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -71,6 +71,7 @@ class Recipe(BaseModel):
         pixel_sha256: see :func:`pixel_sha256`; of the picture as drawn, before any lossy format.
         timings: seconds per stage.
         recovery: steps taken to recover on the way (out of memory, NaN), in order.
+        template: the prompt before its random choices (wildcards, alternatives), where it had any.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -85,6 +86,7 @@ class Recipe(BaseModel):
     pixel_sha256: str
     timings: Timings | None = None
     recovery: tuple[str, ...] = ()
+    template: str | None = None
 
     def parameters(self) -> str:
         """The recipe as AUTOMATIC1111's text."""

@@ -75,8 +75,7 @@ class Picture:
             folder, stem, suffix = target.parent, target.stem, target.suffix
         else:
             folder = target
-            stem, suffix = _split_suffix(_filled(name, self.request))
-            stem = safe_stem(stem)
+            stem, suffix = split_suffix(filled(name, self.request))
         return write_new(folder, stem, suffix, encode_picture(self.image, self.recipe, suffix))
 
 
@@ -97,7 +96,17 @@ def slug(text: str) -> str:
     return joined.rstrip("-")
 
 
-def _filled(template: str, request: Request) -> str:
+def filled(template: str, request: Request, **more: str) -> str:
+    """A template of a file name, filled in.
+
+    Args:
+        template: text with names of fields in braces; ``{prompt:40}`` keeps 40 characters.
+        request: a resolved request of one picture.
+        more: other fields and their values.
+
+    Raises:
+        OutputError: the template is broken or names an unknown field.
+    """
     values = {
         "seed": str(request.seed),
         "prompt": slug(request.prompt),
@@ -106,6 +115,7 @@ def _filled(template: str, request: Request) -> str:
         "steps": str(request.steps),
         "width": str(request.width),
         "height": str(request.height),
+        **more,
     }
     valid = ", ".join(f"{{{field}}}" for field in values)
     parts = []
@@ -114,17 +124,26 @@ def _filled(template: str, request: Request) -> str:
             parts.append(literal)
             if field is None:
                 continue
-            # Only plain names: "{seed.__class__}" and "{seed:999999999}" stay unknown.
-            parts.append(values["" if spec or conversion else field])
+            # Only plain names: "{seed.__class__}" stays unknown.
+            value = values["" if conversion else field]
+            parts.append(value[: _length(spec)] if spec else value)
     except (KeyError, ValueError):
         raise OutputError(
-            f"The name template {template!r} cannot be filled.", valid=f"text with {valid}"
+            f"The name template {template!r} cannot be filled.",
+            valid=f"text with {valid}; {{prompt:40}} for its first 40 characters",
         ) from None
-    return "".join(parts).rstrip("_")
+    return "".join(parts).rstrip("_-")
 
 
-def _split_suffix(name: str) -> tuple[str, str]:
+def split_suffix(name: str) -> tuple[str, str]:
+    """A safe stem and the ending of a picture file that is to have this name; PNG without one."""
     for suffix in FORMATS:
         if name.lower().endswith(suffix):
-            return name[: -len(suffix)], suffix
-    return name, ".png"
+            return safe_stem(name[: -len(suffix)]), suffix
+    return safe_stem(name), ".png"
+
+
+def _length(spec: str | None) -> int:
+    if not (spec and spec.isascii() and spec.isdecimal()):
+        raise ValueError(spec)
+    return int(spec[:4])
