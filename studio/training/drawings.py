@@ -47,7 +47,9 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
+    """A drawing before it is rendered: what it shows, in which style, its SVG or file bytes."""
+
     id: str
     concept: Concept
     style: Style
@@ -75,21 +77,7 @@ def prepare(
         OutputError: ``out`` cannot be written.
     """
     start = monotonic()
-    sources = {package.name: fetch(package, cache) for package in recipe.packages}
-    concepts = read_concepts(
-        sources[recipe.package(recipe.labels).name],
-        sources[recipe.package(recipe.keywords).name],
-        recipe,
-    )
-    coded = [sources[style.package] for style in recipe.styles if style.naming == "code"]
-    names = name_index(concepts, coded)
-    cells = [
-        cell
-        for style in recipe.styles
-        for cell in _cells(style, sources[recipe.package(style.package).name], concepts, names)
-    ]
-    if not cells:
-        raise StudioError(f"The data recipe {recipe.name!r} keeps no drawing at all.")
+    cells, sources = read_cells(recipe, cache)
     tasks = [Task(cell.source, recipe.size, recipe.fill, recipe.quality) for cell in cells]
     rows, pictures, broken = [], {}, []
     for index, (cell, drawn) in enumerate(zip(cells, _render(tasks, processes), strict=True)):
@@ -115,9 +103,39 @@ def prepare(
     )
 
 
+def read_cells(
+    recipe: DataRecipe, cache: Path | None = None
+) -> tuple[list[Cell], dict[str, Source]]:
+    """Every drawing that the recipe keeps, and its packages by name.
+
+    Args:
+        cache: folder of package archives (default: :func:`studio.training.sources.cache_folder`).
+
+    Raises:
+        UnavailableError: a package has to be fetched and cannot be.
+        StudioError: a package is not what the recipe says, or no drawing is kept.
+    """
+    sources = {package.name: fetch(package, cache) for package in recipe.packages}
+    concepts = read_concepts(
+        sources[recipe.package(recipe.labels).name],
+        sources[recipe.package(recipe.keywords).name],
+        recipe,
+    )
+    coded = [sources[style.package] for style in recipe.styles if style.naming == "code"]
+    names = name_index(concepts, coded)
+    cells = [
+        cell
+        for style in recipe.styles
+        for cell in _cells(style, sources[recipe.package(style.package).name], concepts, names)
+    ]
+    if not cells:
+        raise StudioError(f"The data recipe {recipe.name!r} keeps no drawing at all.")
+    return cells, sources
+
+
 def _cells(
     style: Style, source: Source, concepts: dict[str, Concept], names: dict[str, str]
-) -> Iterator[_Cell]:
+) -> Iterator[Cell]:
     """The style's drawings in order of code, one a concept (more only where numbered)."""
     found: dict[str, dict[str, str | bytes]] = {}
     for icon in read_icons(source, style.naming):
@@ -135,7 +153,7 @@ def _cells(
         distinct = dict.fromkeys(drawings[name] for name in order)
         for place, drawing in enumerate(distinct if style.numbered else list(distinct)[:1]):
             tail = f"-{place + 1}" if place else ""
-            yield _Cell(f"{style.id}-{code.lower()}{tail}", concept, style, drawing)
+            yield Cell(f"{style.id}-{code.lower()}{tail}", concept, style, drawing)
 
 
 def _render(tasks: list[Task], processes: int) -> Iterator[Rendered | None]:
@@ -146,7 +164,7 @@ def _render(tasks: list[Task], processes: int) -> Iterator[Rendered | None]:
         yield from pool.map(render, tasks, chunksize=16)
 
 
-def _row(cell: _Cell, drawn: Rendered, recipe: DataRecipe) -> dict[str, object]:
+def _row(cell: Cell, drawn: Rendered, recipe: DataRecipe) -> dict[str, object]:
     concept, style = cell.concept, cell.style
     return {
         "id": cell.id,

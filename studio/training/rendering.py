@@ -69,7 +69,7 @@ def _subject(source: str | bytes, side: int) -> npt.NDArray[np.float32] | None:
 def _premultiplied(source: str | bytes, side: int) -> npt.NDArray[np.float32] | None:
     """The picture as [H, W, 4] in 0..255, colours multiplied by alpha."""
     try:
-        data = _draw_svg(source, side) if isinstance(source, str) else source
+        data = draw_svg(source, side) if isinstance(source, str) else source
         with Image.open(io.BytesIO(data)) as image:
             pixels = np.asarray(image.convert("RGBA"), dtype=np.float32).copy()
     except (ValueError, OSError):
@@ -78,7 +78,13 @@ def _premultiplied(source: str | bytes, side: int) -> npt.NDArray[np.float32] | 
     return pixels
 
 
-def _draw_svg(source: str, side: int) -> bytes:
+def draw_svg(source: str, side: int) -> bytes:
+    """A PNG, ``side`` pixels along the longer edge, of SVG text with a ``{size}`` slot.
+
+    Raises:
+        ValueError: the SVG is broken.
+        UnavailableError: the renderer is not installed.
+    """
     try:
         import resvg_py
     except ImportError as error:
