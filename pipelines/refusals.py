@@ -12,6 +12,8 @@ from studio.errors import RequestError
 
 _KNOWN_ELSEWHERE = {
     "batch_size": "count",
+    "denoising_strength": "strength",
+    "image": "init_image",
     "cfg": "guidance_scale",
     "cfg_scale": "guidance_scale",
     "n_iter": "count",
@@ -21,8 +23,10 @@ _KNOWN_ELSEWHERE = {
     "sampler_name": "sampler",
     "scheduler": "schedule",
     "sd_model": "model",
+    "mask_image": "mask",
     "subseed": "variation_seed",
     "subseed_strength": "variation_strength",
+    "tiling": "seamless",
 }
 _REASONS = {
     "missing": "missing",
@@ -31,11 +35,18 @@ _REASONS = {
     "int_from_float": "not an integer",
     "float_type": "not a number",
     "string_type": "not a text",
+    "bool_type": "not true or false",
+    "literal_error": "unknown",
     "string_unicode": "holds a lone surrogate, so it is no Unicode text",
     "model_type": "not an object of fields",
 }
 _LONGEST_SHOWN = 80
-_KINDS = {"integer": "an integer", "number": "a number", "string": "a text"}
+_KINDS = {
+    "integer": "an integer",
+    "number": "a number",
+    "string": "a text",
+    "boolean": "true or false",
+}
 
 
 def as_request_error(error: ValidationError, model: type[BaseModel]) -> RequestError:
@@ -63,6 +74,8 @@ def valid_values(model: type[BaseModel], field: str, refused: object = None) -> 
     schema: dict[str, Any] = model.model_json_schema()["properties"][field]
     options = schema.get("anyOf", [schema])
     option = next(option for option in options if option["type"] != "null")
+    if "enum" in option:
+        return ", ".join(option["enum"])
     words = _KINDS.get(option["type"], str(option["type"]))
     low, high, step = (option.get(key) for key in ("minimum", "maximum", "multipleOf"))
     if "exclusiveMaximum" in option:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -24,12 +24,14 @@ from pydantic import (
 from studio.errors import RequestError
 from studio.pipelines import prompt_grammar
 from studio.pipelines.refusals import as_request_error
+from studio.pipelines.request_rules import check_company
 from studio.schedulers import catalogue
 
 SEEDS = 2**64
 """Seeds run from 0 to ``SEEDS - 1`` and wrap around."""
 
 _DRAWN_SEEDS = 2**32  # drawn seeds stay in the range that other tools can type in
+_STRENGTH, _HIRES_STRENGTH = 0.75, 0.5
 _LONGEST_NAME = 100  # of a sampler or a schedule; what is longer is not even compared
 
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
@@ -37,6 +39,8 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
 PromptText = Annotated[str, Field(max_length=100_000)]
 Name = Annotated[str, Field(max_length=_LONGEST_NAME)]
+Path = Annotated[str, Field(min_length=1, max_length=4096)]
+Edge = Annotated[int, Field(ge=0, le=2048, multiple_of=8)]
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,7 @@ class Request(BaseModel):
 
     prompt: PromptText = Field(description="what to draw")
     negative_prompt: PromptText = Field("", description="what to keep away from")
-    model: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
-        "mini", description="name of a model card, or a folder of weights"
-    )
+    model: Path = Field("mini", description="name of a model card, or a folder of weights")
     sampler: Name | None = Field(None, description="sampler, under any name people use for it")
     schedule: Name | None = Field(None, description="spacing of the noise levels")
     steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="denoising steps")
@@ -96,11 +98,60 @@ class Request(BaseModel):
     variation_strength: Share = Field(0.0, description="share of the variation noise, 0 = none")
     width: Size | None = Field(None, description="pixels, a multiple of 8")
     height: Size | None = Field(None, description="pixels, a multiple of 8")
+    seamless: bool = Field(False, description="left joins right and top joins bottom")
 
-    @field_validator("prompt", "negative_prompt", "model")
+    init_image: Path | None = Field(None, description="picture to start from")
+    strength: Share | None = Field(
+        None, description="how far from the init image: 0 keeps it, 1 forgets it"
+    )
+    fit: Literal["crop", "pad", "stretch"] = Field(
+        "crop", description="how an init image of other proportions is fitted"
+    )
+    keep_luminance: bool = Field(
+        False, description="keep the init image's light and shade, take colours only"
+    )
+    mask: Path | None = Field(
+        None,
+        description="picture, white where drawn anew; or alpha = where transparent",
+    )
+    mask_feather: Annotated[int, Field(ge=0, le=256)] = Field(
+        4, description="pixels over which the mask's edge fades"
+    )
+    mask_fill: Literal["original", "noise", "blur"] = Field(
+        "original", description="what the masked place starts from"
+    )
+    only_masked: bool = Field(False, description="draw the masked place alone, at full size")
+    only_masked_padding: Annotated[int, Field(ge=0, le=512)] = Field(
+        32, description="pixels around the masked place that are seen"
+    )
+    extend_left: Edge = Field(0, description="pixels drawn anew beyond the left edge")
+    extend_right: Edge = Field(0, description="pixels drawn anew beyond the right edge")
+    extend_top: Edge = Field(0, description="pixels drawn anew above the top edge")
+    extend_bottom: Edge = Field(0, description="pixels drawn anew below the bottom edge")
+
+    upscale: Annotated[int, Field(ge=1, le=4)] | None = Field(
+        None, description="enlarge the init image so many times, with an upscaler as the model"
+    )
+    noise_level: Annotated[int, Field(ge=0, le=999)] | None = Field(
+        None, description="noise on what is enlarged; more invents more detail"
+    )
+    hires_scale: Annotated[float, Field(ge=1, le=4, allow_inf_nan=False)] = Field(
+        1.0, description="draw, enlarge so many times and draw again, 1 = not"
+    )
+    hires_steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None, description="steps of the second drawing"
+    )
+    hires_strength: Share | None = Field(
+        None, description="how far the second drawing goes from the first"
+    )
+    hires_upscaler: Path = Field(
+        "latent", description="what enlarges in between: latent, lanczos or an upscaler"
+    )
+
+    @field_validator("prompt", "negative_prompt", "model", "init_image", "mask", "hires_upscaler")
     @classmethod
-    def _no_nul(cls, text: str, info: ValidationInfo) -> str:
-        if "\0" in text:
+    def _no_nul(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is not None and "\0" in text:
             reason = f"a NUL character at column {text.index(chr(0)) + 1}"
             raise RequestError(str(info.field_name), text, reason, valid="any other text")
         return text
@@ -139,6 +190,11 @@ class Request(BaseModel):
                 f"lies after guidance_end = {self.guidance_end}",
                 valid=f"a number from 0 to {self.guidance_end}",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _company(self) -> Self:
+        check_company(self)
         return self
 
     @classmethod
@@ -188,6 +244,11 @@ class Request(BaseModel):
             "height": defaults.height,
             "seed": secrets.randbelow(_DRAWN_SEEDS),
         }
+        if self.init_image is not None and self.upscale is None:
+            filled["strength"] = _STRENGTH
+        if self.hires_scale > 1:
+            filled["hires_steps"] = self.steps or defaults.steps
+            filled["hires_strength"] = _HIRES_STRENGTH
         if self.variation_strength > 0:
             filled["variation_seed"] = secrets.randbelow(_DRAWN_SEEDS)
         filled = {name: value for name, value in filled.items() if fields[name] is None}

@@ -7,19 +7,25 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from studio.errors import RequestError
+from studio.inputs import Inputs
 from studio.metadata import Recipe, Versions, pixel_sha256
 from studio.picture import Picture
 from studio.pipelines.components import ModelCard, card, load
-from studio.pipelines.request import Request
+from studio.pipelines.inputs import Sources, natural_size
+from studio.pipelines.request import Defaults, Request
 
 if TYPE_CHECKING:
     from studio.pipelines.components import Components
-    from studio.pipelines.text_to_image import Result, Step
+    from studio.pipelines.drawing import Result, Step
 
 
 class Studio:
@@ -33,6 +39,7 @@ class Studio:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         attention: ``auto`` or the name of a backend in :mod:`studio.pipelines.attention`.
+        inputs: keeps the pictures that requests start from.
 
     Raises:
         ModelError: there is no such model.
@@ -45,8 +52,10 @@ class Studio:
         device: str = "auto",
         precision: str = "auto",
         attention: str = "auto",
+        inputs: Inputs | None = None,
     ) -> None:
         self.card: ModelCard = card(model)
+        self.inputs = inputs or Inputs()
         self._model = model
         self._runtime = (device, precision, attention)
         self._components: Components | None = None
@@ -58,18 +67,27 @@ class Studio:
         Args:
             prompt: what to draw, or a whole request.
             fields: other fields of :class:`Request`; they replace those of a whole request.
+                ``init_image`` and ``mask`` may be pictures in memory as well as paths.
 
         Returns:
-            A request that gives the same pictures whenever it is drawn: its seed is set.
+            A request that gives the same pictures whenever it is drawn: its seed is set, and the
+            pictures that it starts from are named by the hash of their pixels.
 
         Raises:
             RequestError: a field cannot be used; also a request for another model.
+            PictureError: a picture in memory cannot be used.
         """
         if isinstance(prompt, Request):
             fields = {**prompt.model_dump(include=prompt.model_fields_set), **fields}
         else:
             fields = {**fields, "prompt": prompt}
         fields.setdefault("model", self._model)
+        for name in ("init_image", "mask"):
+            value = fields.get(name)
+            if isinstance(value, Image.Image):
+                fields[name] = self.inputs.add(value)
+            elif isinstance(value, os.PathLike):
+                fields[name] = os.fspath(value)
         request = Request.of(**fields)
         if request.model != self._model:
             raise RequestError(
@@ -78,7 +96,9 @@ class Studio:
                 f"this studio draws with {self._model!r}",
                 valid=f"{self._model!r}, or another Studio for the other model",
             )
-        request = request.resolve(self.card.defaults)
+        request = self.inputs.resolved(request)
+        image = self.inputs.sources(request).init_image
+        request = request.resolve(_sized(self.card.defaults, request, image))
         self.card.check(request)
         return request
 
@@ -116,7 +136,7 @@ class Studio:
         if batch_size is not None and batch_size < 1:
             raise RequestError("batch_size", batch_size, "out of range", valid="1 or more")
         request = self.resolve(prompt, **fields)
-        return self._drawn(request, on_step, cancel, batch_size)
+        return self._drawn(request, self.inputs.sources(request), on_step, cancel, batch_size)
 
     def load(self) -> Components:
         """Loads the weights unless they are there, and returns them."""
@@ -130,15 +150,21 @@ class Studio:
     def _drawn(
         self,
         request: Request,
+        sources: Sources,
         on_step: Callable[[Step], None] | None,
         cancel: Callable[[], bool] | None,
         batch_size: int | None,
     ) -> Iterator[Picture]:
-        from studio.pipelines.text_to_image import text_to_image
+        from studio.pipelines.drawing import draw
 
         components = self.load()
-        results = text_to_image(
-            components, request.singles(), on_step=on_step, cancel=cancel, batch_size=batch_size
+        results = draw(
+            components,
+            request.singles(),
+            sources,
+            on_step=on_step,
+            cancel=cancel,
+            batch_size=batch_size,
         )
         while True:
             with self._lock:  # held while drawing, free while the caller has the picture
@@ -146,6 +172,16 @@ class Studio:
             if result is None:
                 return
             yield _picture(result, components)
+
+
+def _sized(defaults: Defaults, request: Request, image: Image.Image | None) -> Defaults:
+    """The model's defaults, with the proportions of the picture to start from."""
+    if image is None:
+        return defaults
+    sides = request.extend_left + request.extend_right, request.extend_top + request.extend_bottom
+    seen = image.width + sides[0], image.height + sides[1]
+    width, height = seen if any(sides) else natural_size(seen, defaults)
+    return replace(defaults, width=width, height=height)
 
 
 def _picture(result: Result, components: Components) -> Picture:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from studio.errors import PictureError
 
@@ -68,6 +68,26 @@ def read_pixels(path: str | Path) -> Image.Image:
     """
     with opened(path) as image:
         return image.copy()  # decodes
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """A picture file as it is meant to be seen: see :func:`upright`.
+
+    Raises:
+        PictureError: see :func:`opened`; a truncated file too.
+    """
+    with opened(path) as image:
+        return upright(image)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A picture turned as its EXIF says: RGB, or RGBA where it has any transparency to speak of.
+
+    Other modes are converted; of an animated picture the first frame is taken.
+    """
+    turned = ImageOps.exif_transpose(image)
+    see_through = turned.has_transparency_data
+    return turned.convert("RGBA" if see_through else "RGB")
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import _ActionsContainer
 from collections.abc import Callable
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from studio.cli.parser import Namespace, Parser
 from studio.pipelines.attention import AUTO, BACKENDS
@@ -19,18 +19,22 @@ def add_request_flags(parser: Parser) -> None:
         "request", "What is left out is the model's own default, and the seed is drawn at random."
     )
     for name, field in Request.model_fields.items():
-        kind = _kind(field.annotation)
+        kind, choices = _kind(field.annotation)
         text = (field.description or "").replace("%", "%%")
         if field.is_required():
             parser.add_argument(name, metavar=name.upper(), type=_reader(kind), help=text)
             continue
         if field.default not in (None, ""):
             shown = f"{field.default:g}" if kind is float else field.default
-            text += f" (default {shown})"
+            text += f" (default {shown})" if kind is not bool else ""
+        flag = f"--{name.replace('_', '-')}"
+        if kind is bool:
+            group.add_argument(flag, dest=name, action="store_true", default=None, help=text)
+            continue
         group.add_argument(
-            f"--{name.replace('_', '-')}",
+            flag,
             dest=name,
-            metavar=_METAVARS[kind],
+            metavar="|".join(choices) or _METAVARS[kind],
             type=_reader(kind),
             default=None,
             help=text,
@@ -59,11 +63,13 @@ def add_json_flag(parser: _ActionsContainer, text: str) -> None:
     parser.add_argument("--json", action="store_true", help=text)
 
 
-def _kind(annotation: Any) -> type:
-    """The plain type inside ``Annotated[int, ...] | None`` and the like."""
-    if annotation in _METAVARS:
-        return annotation  # type: ignore[no-any-return]
+def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
+    """The plain type inside ``Annotated[int, ...] | None`` and the like, and a literal's texts."""
+    if annotation is bool or annotation in _METAVARS:
+        return annotation, ()
     inner = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return str, inner
     if get_origin(annotation) is Annotated:
         inner = inner[:1]
     for part in inner:

@@ -16,6 +16,10 @@ DEFAULTS = Defaults(
     sampler="DPM++ 2M", schedule="Karras", steps=20, guidance_scale=5.0, width=128, height=128
 )
 
+WITHOUT_AN_IMAGE = {
+    "init_image", "strength", "mask", "upscale", "noise_level", "hires_steps", "hires_strength"
+}  # fmt: skip
+
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
 seeds = st.integers(0, SEEDS - 1)
@@ -210,7 +214,7 @@ def test_resolve_fills_what_is_open_and_keeps_the_rest(request: Request) -> None
     before, after = json.loads(request.to_json()), json.loads(resolved.to_json())
     if request.variation_strength == 0:
         before.pop("variation_seed"), after.pop("variation_seed")
-    assert None not in after.values()
+    assert {name for name, value in after.items() if value is None} == WITHOUT_AN_IMAGE
     assert {name: after[name] for name, value in before.items() if value is not None} == {
         name: value for name, value in before.items() if value is not None
     }

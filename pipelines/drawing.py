@@ -1,0 +1,44 @@
+"""The one place that chooses the pipeline of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from studio.errors import RequestError
+from studio.pipelines.components import Components
+from studio.pipelines.inputs import Sources
+from studio.pipelines.request import Request
+from studio.pipelines.text_to_image import Result, Step, text_to_image
+
+__all__ = ["Result", "Step", "draw"]
+
+
+def draw(
+    components: Components,
+    requests: Sequence[Request],
+    sources: Sources,
+    *,
+    on_step: Callable[[Step], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+    batch_size: int | None = None,
+) -> Iterator[Result]:
+    """Draws one picture per request, in order, with the pipeline that they ask for.
+
+    Args:
+        components: the loaded model.
+        requests: resolved, ``count`` 1 (see ``Request.singles``), alike but for prompts and seeds.
+        sources: the pictures that the requests start from.
+        on_step: called after each step of each batch.
+        cancel: asked before each step and each decode.
+        batch_size: images that share a U-Net call; None means what suits the device.
+
+    Raises:
+        RequestError: the requests differ in more than prompts and seeds.
+        Cancelled: ``cancel`` answered yes.
+        RunError: memory or numbers failed beyond recovery.
+    """
+    if sources.init_image is not None:
+        raise RequestError("init_image", requests[0].init_image, "not drawn yet")
+    return text_to_image(
+        components, requests, on_step=on_step, cancel=cancel, batch_size=batch_size
+    )
