@@ -240,10 +240,10 @@ class Request(BaseModel):
             "schedule": defaults.schedule,
             "steps": defaults.steps,
             "guidance_scale": defaults.guidance_scale,
-            "width": defaults.width,
-            "height": defaults.height,
             "seed": secrets.randbelow(_DRAWN_SEEDS),
         }
+        if self.upscale is None:  # else the size is the picture's times that
+            filled |= {"width": defaults.width, "height": defaults.height}
         if self.init_image is not None and self.upscale is None:
             filled["strength"] = _STRENGTH
         if self.hires_scale > 1:

@@ -9,6 +9,9 @@ from studio.errors import RequestError
 if TYPE_CHECKING:
     from studio.pipelines.request import Request
 
+_LARGEST = 4096  # pixels along an edge
+_MULTIPLE = 8
+
 _SIDES = ("extend_left", "extend_right", "extend_top", "extend_bottom")
 _REDRAWN = ("mask", *_SIDES)
 
@@ -48,3 +51,38 @@ def check_company(request: Request) -> None:
                 f"has no effect without {partners}",
                 valid=f"also {partners}, or {name} left out",
             )
+    _check_sizes(request)
+
+
+def _check_sizes(request: Request) -> None:
+    if request.upscale is not None:
+        for name in ("width", "height"):
+            if getattr(request, name) is not None:
+                raise RequestError(
+                    name,
+                    getattr(request, name),
+                    "has no effect beside upscale, which says the size",
+                    valid=f"upscale, or {name}",
+                )
+    if request.hires_scale == 1:
+        return
+    if request.init_image is not None:
+        raise RequestError(
+            "hires_scale",
+            request.hires_scale,
+            "goes with pictures from text alone",
+            valid="1, or a request without init_image",
+        )
+    longest = max(request.width or 0, request.height or 0)
+    if enlarged(longest, request.hires_scale) > _LARGEST:
+        raise RequestError(
+            "hires_scale",
+            request.hires_scale,
+            f"makes {longest} pixels larger than {_LARGEST}",
+            valid=f"at most {_LARGEST / longest:.4g}",
+        )
+
+
+def enlarged(edge: int, scale: float) -> int:
+    """Pixels along an edge after hires fix: a multiple of 8 nearest to ``scale`` times as many."""
+    return round(edge * scale / _MULTIPLE) * _MULTIPLE

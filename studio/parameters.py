@@ -36,7 +36,7 @@ def parameters_text(request: Request, *, model: str, weights_sha256: str, versio
         "Guidance start": request.guidance_start or None,
         "Guidance end": None if request.guidance_end == 1 else request.guidance_end,
         "Seed": request.seed,
-        "Size": f"{request.width}x{request.height}",
+        "Size": f"{request.width}x{request.height}" if request.width else None,
         "Model hash": weights_sha256[:10],
         "Model": model,
     }
@@ -45,6 +45,20 @@ def parameters_text(request: Request, *, model: str, weights_sha256: str, versio
         pairs["Variation seed strength"] = request.variation_strength
     if request.clip_skip > 1:
         pairs["Clip skip"] = request.clip_skip
+    if request.init_image is not None:
+        pairs["Denoising strength"] = request.strength
+        pairs["Init image"] = request.init_image
+    if request.mask is not None:
+        pairs |= {"Mask": request.mask, "Mask blur": request.mask_feather}
+    if request.seamless:
+        pairs["Tiling"] = True
+    if request.hires_scale > 1:
+        pairs |= {
+            "Hires upscale": request.hires_scale,
+            "Hires steps": request.hires_steps,
+            "Hires upscaler": _shown(request.hires_upscaler),
+            "Denoising strength": request.hires_strength,
+        }
     pairs |= {"RNG": "CPU", "Version": version}
 
     lines = request.prompt.split("\n")
@@ -66,6 +80,15 @@ def parse_parameters(text: str) -> Request:
     Raises:
         RequestError: a value that cannot be used, such as an unknown sampler.
     """
+    prompt, negative, pairs = split_parameters(text)
+    return Request.of(prompt=prompt, negative_prompt=negative, **_request_fields(pairs))
+
+
+def split_parameters(text: str) -> tuple[str, str, dict[str, str]]:
+    """Prompt, negative prompt and the pairs of the last line, whichever tool wrote them.
+
+    Where the last line holds no parameters, there are no pairs and all of it is prompt.
+    """
     lines = text.split("\n")
     found = _PAIR.findall(lines[-1])
     pairs: dict[str, str] = {}
@@ -78,18 +101,23 @@ def parse_parameters(text: str) -> Request:
         starts = (i for i, line in enumerate(lines) if line.startswith(_NEGATIVE))
         split = next(starts, len(lines))
     negative = "\n".join(lines[split:]).removeprefix(_NEGATIVE).removeprefix(" ")
-    return Request.of(
-        prompt="\n".join(lines[:split]), negative_prompt=negative, **_request_fields(pairs)
-    )
+    return "\n".join(lines[:split]), negative, pairs
 
 
 def _request_fields(pairs: Mapping[str, str]) -> dict[str, object]:
     fields = {
         field: convert(pairs[key]) for key, (field, convert) in _FIELDS.items() if key in pairs
     }
+    if "Init image" not in pairs:  # the picture is lost, and with it what its strength meant
+        fields.pop("strength", None)
     if "Size" in pairs:
         width, _, height = pairs["Size"].partition("x")
         fields |= {"width": _integer(width), "height": _integer(height)}
+    if "Hires upscale" in pairs:
+        fields |= {field: convert(pairs[k]) for k, (field, convert) in _HIRES.items() if k in pairs}
+    if "hires_upscaler" in fields:
+        name = str(fields["hires_upscaler"])
+        fields["hires_upscaler"] = _HIRES_UPSCALERS.get(name.lower(), name)
     return fields
 
 
@@ -124,6 +152,20 @@ def _number(text: str) -> object:
         return text
 
 
+_HIRES_UPSCALERS = {"latent": "latent", "lanczos": "lanczos"}
+"""Our name of an upscaler by AUTOMATIC1111's, in small letters."""
+
+
+def _shown(upscaler: str) -> str:
+    return upscaler.capitalize() if upscaler in _HIRES_UPSCALERS else upscaler
+
+
+_HIRES: dict[str, tuple[str, Callable[[str], object]]] = {
+    "Hires upscale": ("hires_scale", _number),
+    "Hires steps": ("hires_steps", _integer),
+    "Hires upscaler": ("hires_upscaler", str),
+    "Denoising strength": ("hires_strength", _number),
+}
 _FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
     "Steps": ("steps", _integer),
     "Sampler": ("sampler", str),
@@ -137,4 +179,9 @@ _FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
     "Variation seed": ("variation_seed", _integer),
     "Variation seed strength": ("variation_strength", _number),
     "Clip skip": ("clip_skip", _integer),
+    "Denoising strength": ("strength", _number),
+    "Init image": ("init_image", str),
+    "Mask": ("mask", str),
+    "Mask blur": ("mask_feather", _integer),
+    "Tiling": ("seamless", lambda text: text == "True"),
 }

@@ -26,7 +26,7 @@ class Picture:
     """A drawn picture.
 
     Args:
-        image: RGB, ``request.width`` x ``request.height`` pixels.
+        image: RGB, ``request.width`` x ``request.height`` pixels unless the request enlarges it.
         request: the request as run: resolved, of this one picture.
         recipe: what else a redraw needs: weights, versions, device, pixel hash.
     """
@@ -75,8 +75,11 @@ class Picture:
             folder, stem, suffix = target.parent, target.stem, target.suffix
         else:
             folder = target
-            stem, suffix = split_suffix(filled(name, self.request))
+            stem, suffix = split_suffix(filled(name, self.request, **self._size()))
         return write_new(folder, stem, suffix, encode_picture(self.image, self.recipe, suffix))
+
+    def _size(self) -> dict[str, str]:
+        return {"width": str(self.image.width), "height": str(self.image.height)}
 
 
 def _is_folder(path: Path) -> bool:

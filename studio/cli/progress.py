@@ -174,6 +174,8 @@ def choose(*, as_json: bool, quiet: bool) -> Progress:
 def summary(request: Request) -> str:
     """One line that says what a resolved request will draw."""
     pictures = "1 picture" if request.count == 1 else f"{request.count} pictures"
+    if request.upscale is not None:
+        return f"enlarging {pictures} {request.upscale} times with {_model(request)}"
     return (
         f"drawing {pictures} of {request.width}x{request.height} with {_model(request)}: "
         f"{request.steps} steps of {request.sampler}, seed {request.seed}"

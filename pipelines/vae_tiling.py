@@ -1,0 +1,154 @@
+"""The VAE on pictures larger than memory: whole where it fits, else in overlapping tiles.
+
+Group norms normalise by mean and deviation of the whole picture. Taken over each tile instead, they
+differ from tile to tile, and steps of several levels show. So a model goes over the tiles twice:
+once to measure, and once with the mean statistics of all tiles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+from torch.nn import GroupNorm, Module
+
+from studio.pipelines.seamless import is_circular
+from studio.pipelines.tiling import over_tiles
+
+SMALLEST = 8
+"""Latents along the edge of the smallest tile."""
+
+_COPIES = 6  # of the largest activation at the peak; 4.8 were measured (benchmarks/tiling.py)
+_SHARE = 0.8  # of the free memory that is used
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def latent_scale(vae: Any) -> int:
+    """Pixels along one latent's edge."""
+    return int(2 ** (len(vae.config.block_out_channels) - 1))
+
+
+def peak_bytes(vae: Any, width: int, height: int) -> int:
+    """About how much memory it takes at most to decode one picture; to encode it takes less."""
+    channels = vae.config.block_out_channels
+    widest = channels[min(1, len(channels) - 1)]  # enlarged to all pixels in the last block
+    return int(_COPIES * widest * width * height * vae.dtype.itemsize)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can be had on a device now."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + unused)
+    free = int(psutil.virtual_memory().available)
+    try:  # a container may have less than its machine
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+        cached = (_CGROUP / "memory.stat").read_text().split("inactive_file ")[1].split()[0]
+        return min(free, limit - used + int(cached))
+    except (OSError, ValueError, IndexError):
+        return free
+
+
+def tile_edge(vae: Any, width: int, height: int) -> int | None:
+    """Latents along the edge of the largest tile that free memory holds; None: all of it fits."""
+    fitting = int(_SHARE * free_bytes(vae.device) / peak_bytes(vae, 1, 1))
+    if width * height <= fitting:
+        return None
+    edge = int(math.sqrt(fitting)) // latent_scale(vae) // SMALLEST * SMALLEST
+    return max(SMALLEST, edge)
+
+
+def decode(vae: Any, latents: Tensor, edge: int | None = None) -> Tensor:
+    """Pictures [B, 3, H, W] of the VAE's own latents [B, C, h, w]: fp32 on the CPU.
+
+    Args:
+        vae: diffusers' AutoencoderKL; within ``seamless.circular``, the tiles wrap around as well.
+        latents: as ``vae.decode`` takes them.
+        edge: latents along a tile's edge, None = the whole picture at once.
+    """
+
+    def run(z: Tensor) -> Tensor:
+        picture: Tensor = vae.decode(z, return_dict=False)[0]
+        return picture.float().cpu()
+
+    return run(latents) if edge is None else _tiled(vae, run, latents, edge, latent_scale(vae))
+
+
+def encode(vae: Any, pictures: Tensor, edge: int | None = None) -> Any:
+    """The Gaussian (diffusers' own) that the VAE sees in pictures [B, 3, H, W] in [-1, 1].
+
+    Args:
+        vae: as for :func:`decode`.
+        pictures: height and width multiples of ``latent_scale``.
+        edge: as for :func:`decode`.
+    """
+    from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+
+    def run(x: Tensor) -> Tensor:
+        seen: Tensor = vae.encode(x, return_dict=False)[0].parameters
+        return seen
+
+    if edge is None:
+        return DiagonalGaussianDistribution(run(pictures))  # type: ignore[no-untyped-call]
+    scale = latent_scale(vae)
+    moments = _tiled(vae, run, pictures, edge * scale, Fraction(1, scale))
+    return DiagonalGaussianDistribution(moments.to(pictures))  # type: ignore[no-untyped-call]
+
+
+def _tiled(
+    vae: Any, run: Callable[[Tensor], Tensor], x: Tensor, edge: int, scale: Fraction | int
+) -> Tensor:
+    wrap = is_circular(vae)
+    over = partial(over_tiles, run, x, edge=edge, overlap=edge // 4, scale=scale, wrap=wrap)
+    slices = x.split(1)  # statistics belong to one picture
+    if len(slices) > 1:
+        return torch.cat([_tiled(vae, run, each, edge, scale) for each in slices])
+    with shared_statistics(vae, over):
+        return over()
+
+
+@contextmanager
+def shared_statistics(model: Module, sweep: Callable[[], object]) -> Iterator[None]:
+    """Within, each group norm normalises by the mean statistics of all that ``sweep`` runs."""
+    norms = [layer for layer in model.modules() if isinstance(layer, GroupNorm)]
+    seen: dict[Module, list[tuple[Tensor, Tensor]]] = {}
+
+    def measure(norm: Module, inputs: tuple[Tensor, ...]) -> None:
+        groups = inputs[0].float().reshape(len(inputs[0]), norm.num_groups, -1)  # type: ignore
+        variance, mean = torch.var_mean(groups, dim=-1, correction=0)
+        seen.setdefault(norm, []).append((mean, variance))
+
+    handles = [norm.register_forward_pre_hook(measure) for norm in norms]
+    try:
+        sweep()
+    finally:
+        for handle in handles:
+            handle.remove()
+    try:
+        for norm in norms:
+            if norm in seen:
+                means, variances = (torch.stack(part) for part in zip(*seen[norm], strict=True))
+                variance = variances.mean(0) + means.var(0, correction=0)
+                norm.forward = partial(_normalised, norm, means.mean(0), variance)  # type: ignore
+        yield
+    finally:
+        for norm in norms:
+            norm.__dict__.pop("forward", None)
+
+
+def _normalised(norm: GroupNorm, mean: Tensor, variance: Tensor, x: Tensor) -> Tensor:
+    """What a group norm gives for x [B, C, ...] of given statistics [B, groups]."""
+    each = norm.num_channels // norm.num_groups
+    gain = (variance + norm.eps).rsqrt().repeat_interleave(each, 1) * norm.weight.float()
+    shift = norm.bias.float() - mean.repeat_interleave(each, 1) * gain
+    shape = (*gain.shape, *(1,) * (x.ndim - 2))
+    return torch.addcmul(shift.view(shape).to(x), x, gain.view(shape).to(x))
