@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from studio.errors import ModelError, RequestError
+from studio.pipelines import diffusers_folder, families, hub, registry, single_file
 from studio.pipelines.diffusers_folder import read_json
 from studio.pipelines.request import Defaults, Request
 
 FAMILY = "stable-diffusion"
+"""Family of models in that architecture, but of no published size."""
+
 _PLAIN = ("DPM++ 2M", "Automatic", 25, 7.0)  # sampler, schedule, steps, guidance without a card
 
 
@@ -23,29 +29,52 @@ class ModelCard:
 
     Args:
         name: what users type and metadata show.
-        folder: the diffusers folder.
-        family: architecture, "stable-diffusion" (1.x and 2.x).
+        path: a folder in diffusers' layout, or a single safetensors file.
+        family: name of a page in ``configs/families``, or "stable-diffusion" for other sizes.
         licence: SPDX name of the weights' licence, empty if unknown.
         description: one line.
         defaults: fills what a request leaves open.
+        prediction: what the model predicts where that was said by hand, else empty.
     """
 
     name: str
-    folder: Path
+    path: Path
     family: str
     licence: str
     description: str
     defaults: Defaults
+    prediction: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder, or the file that it is."""
+        return self.path
 
     @property
     def scale(self) -> int:
-        """Pixels along one latent's edge. Read from the folder.
+        """Pixels along one latent's edge.
 
         Raises:
             ModelError: the decoder's config cannot be read.
         """
-        config = read_json(self.folder / "vae" / "config.json", self.name)
+        family = families.named(self.family)
+        if self.path.is_file() and family is not None:
+            return family.scale
+        config = read_json(self.path / "vae" / "config.json", self.name)
         return int(2 ** (len(config["block_out_channels"]) - 1))
+
+    @property
+    def scheduler_config(self) -> Mapping[str, Any]:
+        """The noise schedule that the model was trained with, as diffusers' config.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        if self.path.is_file():
+            config = single_file.scheduler_config(self.path)
+        else:
+            config = read_json(self.path / "scheduler" / "scheduler_config.json", self.name)
+        return {**config, "prediction_type": self.prediction} if self.prediction else config
 
     def check(self, request: Request) -> None:
         """Refuses a size that this model's latents cannot hold.
@@ -65,41 +94,102 @@ class ModelCard:
                 )
 
 
-@cache
 def models() -> tuple[ModelCard, ...]:
-    """The cards of all models in the box, by name."""
+    """The cards of all models that have a name: those in the box, then those added and sound."""
+    added = []
+    for entry in registry.entries():
+        with suppress(ModelError):  # moved or broken since; `card` says what is wrong with it
+            added.append(_added(entry))
+    return (*_in_the_box(), *added)
+
+
+def card(name_or_path: str, *, allow_download: bool = False) -> ModelCard:
+    """The card of a model in the box, or one made up for any other.
+
+    Args:
+        name_or_path: a name that ``studio models`` lists, a folder in diffusers' layout, a single
+            safetensors file, or a hub id with its revision.
+        allow_download: whether a model of the hub that is not here may be fetched.
+
+    Raises:
+        ModelError: no such model; broken, unsafe or of an unknown kind.
+    """
+    for known in _in_the_box():
+        if known.name == name_or_path:
+            return known
+    for entry in registry.entries():
+        if entry.name == name_or_path:
+            return _added(entry)
+    path = Path(name_or_path)
+    if path.is_file():
+        return _of_file(path)
+    if (path / "model_index.json").is_file():
+        return _of_folder(path)
+    if not path.exists() and hub.looks_like_id(name_or_path) and not path.suffix:
+        found = _of_folder(hub.folder(name_or_path, allow_download=allow_download))
+        return replace(found, name=name_or_path, description=f"{name_or_path} of the hub")
+    what = "holds no model_index.json" if path.is_dir() else "is no known model, folder or file"
+    names = ", ".join(known.name for known in (*_in_the_box(), *registry.entries()))
+    raise ModelError(
+        f"model = {name_or_path!r} {what}.",
+        valid=f"{names}, the path of a folder in diffusers' layout or of a .safetensors file",
+    )
+
+
+def weights_size(path: Path) -> int:
+    """Bytes of the weights of a model, folder or file; 0 where there are none."""
+    paths = [path] if path.is_file() else path.rglob("*.safetensors")
+    return sum(path.stat().st_size for path in paths)
+
+
+@cache
+def _in_the_box() -> tuple[ModelCard, ...]:
     root = files("studio.configs")
     cards = []
     for entry in (root / "cards").iterdir():
         if entry.name.endswith(".yaml"):
             fields = yaml.safe_load(entry.read_text(encoding="utf-8"))
-            folder = Path(str(root / fields.pop("folder")))
+            path = Path(str(root / fields.pop("folder")))
             defaults = Defaults(**fields.pop("defaults"))
-            cards.append(ModelCard(folder=folder, defaults=defaults, **fields))
+            cards.append(ModelCard(path=path, defaults=defaults, **fields))
     return tuple(sorted(cards, key=lambda card: card.name))
 
 
-def card(name_or_path: str) -> ModelCard:
-    """The card of a model in the box, or one made up for a diffusers folder.
-
-    Raises:
-        ModelError: no such model; lists the known ones.
-    """
-    for known in models():
-        if known.name == name_or_path:
-            return known
-    folder = Path(name_or_path)
-    if not (folder / "model_index.json").is_file():
-        what = "holds no model_index.json" if folder.is_dir() else "is no known model or folder"
-        names = ", ".join(known.name for known in models())
+def _added(entry: registry.Entry) -> ModelCard:
+    path = Path(entry.path)
+    if not path.exists():
         raise ModelError(
-            f"model = {name_or_path!r} {what}.",
-            valid=f"{names}, or the path of a Stable Diffusion folder in diffusers' layout",
+            f"The model {entry.name} is gone: {path}.",
+            valid=f"studio models remove {entry.name}, or its files back in their place",
         )
-    sample = read_json(folder / "unet" / "config.json", folder.name).get("sample_size") or 64
+    if (size := weights_size(path)) != entry.size:
+        raise ModelError(
+            f"The model {entry.name} has changed since it was added: {path} has {size:,} bytes, "
+            f"not {entry.size:,}.",
+            valid=f"studio models add {path} --name {entry.name}, if that is right",
+        )
+    found = _of_file(path) if path.is_file() else _of_folder(path)
+    return replace(found, name=entry.name, licence=entry.licence, prediction=entry.prediction or "")
+
+
+def _of_file(path: Path) -> ModelCard:
+    family = single_file.family_of(path)
+    size = single_file.native_size(path, family)
+    return ModelCard(path.stem, path, family.name, "", family.title, _defaults(size, size))
+
+
+def _of_folder(folder: Path) -> ModelCard:
+    name = folder.resolve().name
+    family = diffusers_folder.family_of(folder, name)
+    sample = read_json(folder / "unet" / "config.json", name).get("sample_size") or 64
     height, width = sample if isinstance(sample, list) else (sample, sample)
     made = ModelCard(
-        folder.resolve().name, folder, FAMILY, "", f"The folder {folder}", _defaults(64, 64)
+        name,
+        folder,
+        family.name if family else FAMILY,
+        "",
+        family.title if family else f"The folder {folder}",
+        _defaults(64, 64),
     )
     return replace(made, defaults=_defaults(width * made.scale, height * made.scale))
 

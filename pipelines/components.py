@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.pipelines import diffusers_folder
+from studio.pipelines import diffusers_folder, single_file
 from studio.pipelines.cards import FAMILY, ModelCard, card, models
 
 if TYPE_CHECKING:
-    from studio.pipelines.conditioning import PromptEncoder
     from studio.pipelines.placement import Runtime
+    from studio.pipelines.prompt_encoding import PromptEncoder
 
 __all__ = ["FAMILY", "Components", "ModelCard", "card", "load", "models"]
 
@@ -25,12 +25,17 @@ class Components:
     Args:
         card: what the model is.
         runtime: where and how it computes.
-        tokenizer: transformers' CLIP tokenizer.
-        text_encoder: transformers' CLIP text model.
+        tokenizer: transformers' CLIP tokenizer; None for SDXL's refiner.
+        text_encoder: transformers' CLIP text model; None for SDXL's refiner.
         unet: diffusers' UNet2DConditionModel.
         vae: diffusers' AutoencoderKL.
         scheduler_config: the noise schedule that the model was trained with.
         weights_sha256: fingerprint of the weight files (see :mod:`studio.pipelines.weights`).
+        tokenizer_2: the second tokenizer, of SDXL.
+        text_encoder_2: SDXL's second text model, with projection.
+        force_zeros_for_empty_prompt: whether no negative prompt means zeros (SDXL's base).
+        requires_aesthetics_score: whether the U-Net wants a score in place of the target size
+            (SDXL's refiner).
     """
 
     card: ModelCard
@@ -41,6 +46,10 @@ class Components:
     vae: Any
     scheduler_config: Mapping[str, Any]
     weights_sha256: str
+    tokenizer_2: Any = None
+    text_encoder_2: Any = None
+    force_zeros_for_empty_prompt: bool = False
+    requires_aesthetics_score: bool = False
 
     @property
     def name(self) -> str:
@@ -54,15 +63,19 @@ class Components:
 
     @property
     def folder(self) -> Path:
-        """The folder that the model was loaded from."""
-        return self.card.folder
+        """The folder, or file, that the model was loaded from."""
+        return self.card.path
 
     @cached_property
     def prompt_encoder(self) -> PromptEncoder:
         """Encodes prompts; keeps those it has seen as long as the model stays loaded."""
-        from studio.pipelines.conditioning import PromptEncoder, TransformersConditioner
+        from studio.pipelines import prompt_encoding
 
-        return PromptEncoder(TransformersConditioner(self.tokenizer, self.text_encoder))
+        towers = [(self.tokenizer, self.text_encoder), (self.tokenizer_2, self.text_encoder_2)]
+        return prompt_encoding.prompt_encoder(
+            [tower for tower in towers if tower[1] is not None],
+            zero_empty_negative=self.force_zeros_for_empty_prompt,
+        )
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """(C, h, w) of one picture's latents."""
@@ -73,15 +86,19 @@ class Components:
         )
 
 
-def load(name_or_path: str, runtime: Runtime) -> Components:
-    """Loads a model from disk; never from the network.
+def load(name_or_path: str, runtime: Runtime, *, allow_download: bool = False) -> Components:
+    """Loads a model from disk; never from the network unless ``allow_download`` says so.
 
     Raises:
         ModelError: unknown model, unsupported family, missing, broken or unsafe weights.
     """
-    about = card(name_or_path)
-    parts = diffusers_folder.load(about.folder, about.name, runtime)
+    about = card(name_or_path, allow_download=allow_download)
+    config = about.scheduler_config
+    if about.path.is_file():
+        parts = single_file.load(about.path, runtime)
+    else:
+        parts = diffusers_folder.load(about.path, about.name, runtime)
     from studio.pipelines import attention
 
     attention.apply(runtime.attention, parts["unet"], parts["vae"])
-    return Components(card=about, runtime=runtime, **parts)
+    return Components(card=about, runtime=runtime, scheduler_config=config, **parts)

@@ -1,13 +1,11 @@
 """Text conditioning: from a prompt to the embeddings that the U-Net attends to.
 
-Prompts of any length are read in windows; emphasis multiplies embeddings; prompts that change on
-the way (``[a:b:5]``) become a schedule; what has been read once is kept.
+Prompts of any length are read in windows; emphasis multiplies embeddings.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +14,7 @@ import torch
 from torch import Tensor
 
 from studio.errors import RequestError
-from studio.pipelines.prompt_grammar import EMPTY, Chunk, Prompt, parse
+from studio.pipelines.prompt_grammar import Chunk
 from studio.pipelines.text_windows import Vocabulary, Window
 
 _WINDOWS_AT_ONCE = 16  # bounds the memory that a very long prompt takes
@@ -29,10 +27,31 @@ class Conditioning:
     Args:
         embeds: ``[B, T, D]``, T a multiple of the window.
         pooled: ``[B, P]`` for models that want one vector for the whole prompt as well (SDXL).
+        time_ids: ``[B, 5 or 6]``, sizes and crop in pixels, which SDXL embeds beside the time.
     """
 
     embeds: Tensor
     pooled: Tensor | None = None
+    time_ids: Tensor | None = None
+
+    @classmethod
+    def cat(cls, parts: Sequence[Conditioning]) -> Conditioning:
+        """One batch of several; all of one T."""
+
+        def joined(tensors: list[Tensor | None]) -> Tensor | None:
+            there = [tensor for tensor in tensors if tensor is not None]
+            return torch.cat(there) if there else None
+
+        return cls(
+            torch.cat([part.embeds for part in parts]),
+            joined([part.pooled for part in parts]),
+            joined([part.time_ids for part in parts]),
+        )
+
+    def zeros(self) -> Conditioning:
+        """The same shapes, saying nothing."""
+        pooled = None if self.pooled is None else torch.zeros_like(self.pooled)
+        return Conditioning(torch.zeros_like(self.embeds), pooled, self.time_ids)
 
 
 class TextConditioner(Protocol):
@@ -63,8 +82,8 @@ class WindowedConditioner(ABC):
         self.layers = layers
 
     @abstractmethod
-    def _read(self, ids: Tensor, mask: Tensor, clip_skip: int) -> Tensor:
-        """Token ids and mask ``[N, window]`` to embeddings ``[N, window, D]``."""
+    def _read(self, ids: Tensor, mask: Tensor, clip_skip: int) -> tuple[Tensor, Tensor | None]:
+        """Token ids and mask ``[N, window]`` to embeddings ``[N, window, D]``, and pooled."""
 
     @abstractmethod
     def _device(self) -> torch.device:
@@ -85,19 +104,22 @@ class WindowedConditioner(ABC):
             self._embed(windows[i : i + _WINDOWS_AT_ONCE], clip_skip)
             for i in range(0, len(windows), _WINDOWS_AT_ONCE)
         ]
-        embeds = torch.cat(parts)
-        return Conditioning(embeds.reshape(1, -1, embeds.shape[-1]))
+        embeds = torch.cat([embeds for embeds, _ in parts])
+        pooled = parts[0][1]  # that of the first window, as A1111 has it
+        return Conditioning(
+            embeds.reshape(1, -1, embeds.shape[-1]), None if pooled is None else pooled[:1]
+        )
 
-    def _embed(self, windows: Sequence[Window], clip_skip: int) -> Tensor:
+    def _embed(self, windows: Sequence[Window], clip_skip: int) -> tuple[Tensor, Tensor | None]:
         device = self._device()
         ids = torch.tensor([window.ids for window in windows], device=device)
         used = torch.tensor([window.used for window in windows], device=device)
         mask = (torch.arange(ids.shape[1], device=device) < used[:, None]).long()
-        embeds = self._read(ids, mask, clip_skip)
+        embeds, pooled = self._read(ids, mask, clip_skip)
         if all(weight == 1 for window in windows for weight in window.weights):
-            return embeds  # untouched, so that plain prompts equal diffusers' bit for bit
+            return embeds, pooled  # untouched, so that plain prompts equal diffusers' bit for bit
         weights = torch.tensor([window.weights for window in windows], device=device)
-        return emphasize(embeds, weights)
+        return emphasize(embeds, weights), pooled
 
 
 def emphasize(embeds: Tensor, weights: Tensor) -> Tensor:
@@ -127,128 +149,48 @@ class TransformersConditioner(WindowedConditioner):
     Args:
         tokenizer: the model's ``CLIPTokenizer``.
         text_encoder: ``CLIPTextModel`` or ``CLIPTextModelWithProjection``.
+        penultimate: read as SDXL does: one layer earlier, without the last normalisation.
     """
 
-    def __init__(self, tokenizer: Any, text_encoder: Any) -> None:
+    def __init__(self, tokenizer: Any, text_encoder: Any, *, penultimate: bool = False) -> None:
         config = text_encoder.config
         super().__init__(
             Vocabulary.of(tokenizer, config.max_position_embeddings), config.num_hidden_layers
         )
         self.text_encoder = text_encoder
+        self.penultimate = penultimate
 
-    def _read(self, ids: Tensor, mask: Tensor, clip_skip: int) -> Tensor:
+    def _read(self, ids: Tensor, mask: Tensor, clip_skip: int) -> tuple[Tensor, Tensor | None]:
         encoder = self.text_encoder
         masked = getattr(encoder.config, "use_attention_mask", False)
         output = encoder(
-            ids, attention_mask=mask if masked else None, output_hidden_states=clip_skip > 1
+            ids,
+            attention_mask=mask if masked else None,
+            output_hidden_states=clip_skip > 1 or self.penultimate,
         )
+        pooled: Tensor | None = getattr(output, "text_embeds", None)
+        if self.penultimate:
+            return output.hidden_states[-clip_skip - 1], pooled
         if clip_skip == 1:
-            embeds: Tensor = output.last_hidden_state
-        else:
-            tower = getattr(encoder, "text_model", encoder)
-            embeds = tower.final_layer_norm(output.hidden_states[-clip_skip])
-        return embeds
+            return output.last_hidden_state, pooled
+        tower = getattr(encoder, "text_model", encoder)
+        return tower.final_layer_norm(output.hidden_states[-clip_skip]), pooled
 
     def _device(self) -> torch.device:
         return torch.device(self.text_encoder.device)
 
 
-@dataclass(frozen=True)
-class ConditioningSchedule:
-    """Positive and negative conditioning for every step of a run, all of one length T.
+class TwoTowers:
+    """Two text encoders side by side, as SDXL has them (https://arxiv.org/abs/2307.01952).
 
-    Args:
-        positive: one a step, ``[1, T, D]``; steps with the same text share one.
-        negative: the same for the negative prompt.
+    Both read the same windows; D is the sum of theirs, the pooled vector the second one's.
     """
 
-    positive: tuple[Conditioning, ...]
-    negative: tuple[Conditioning, ...]
+    def __init__(self, first: TextConditioner, second: TextConditioner) -> None:
+        self.first = first
+        self.second = second
 
-    def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Embeddings (positive, negative) of a step counted from 0, ``[1, T, D]`` each."""
-        return self.positive[step].embeds, self.negative[step].embeds
-
-    @property
-    def constant(self) -> bool:
-        """Whether every step has the same conditioning."""
-        return all(one is side[0] for side in (self.positive, self.negative) for one in side)
-
-
-class PromptEncoder:
-    """Encodes prompts and keeps what it has encoded, chunk by chunk.
-
-    Call :meth:`clear` when the text encoder's weights change.
-
-    Args:
-        conditioner: the text encoder.
-        capacity: how many windows are kept; the longest unused ones go first.
-    """
-
-    def __init__(self, conditioner: TextConditioner, capacity: int = 512) -> None:
-        self.conditioner = conditioner
-        self.capacity = capacity
-        self._kept: OrderedDict[tuple[Chunk, int], Conditioning] = OrderedDict()
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()
-
-    def schedule(
-        self, prompt: str, negative_prompt: str = "", steps: int = 1, clip_skip: int = 1
-    ) -> ConditioningSchedule:
-        """Conditioning of a whole run.
-
-        The shorter of two prompts is padded with windows of the empty prompt.
-
-        Args:
-            prompt: in the prompt language (:mod:`studio.pipelines.prompt_grammar`).
-            negative_prompt: the same.
-            steps: how many steps the run has, at least 1.
-            clip_skip: which layer from the end is read, 1 = the last; for both prompts.
-        Raises:
-            PromptError: a prompt breaks the grammar.
-            RequestError: ``clip_skip`` is beyond the encoder's layers.
-        """
-        sides = [parse(prompt), parse(negative_prompt, field="negative_prompt")]
-        texts = [_texts(side, steps) for side in sides]
-        encoded: dict[tuple[Chunk, ...], Conditioning] = {}
-        for chunks in (chunks for side in texts for chunks in side):
-            if chunks not in encoded:
-                encoded[chunks] = self._join([self._encode(chunk, clip_skip) for chunk in chunks])
-        longest = max(one.embeds.shape[1] for one in encoded.values())
-        for chunks, one in encoded.items():
-            if one.embeds.shape[1] < longest:
-                empty = self._encode(EMPTY, clip_skip)
-                missing = (longest - one.embeds.shape[1]) // empty.embeds.shape[1]
-                encoded[chunks] = self._join([one, *[empty] * missing])
-        positive, negative = (tuple(encoded[chunks] for chunks in side) for side in texts)
-        return ConditioningSchedule(positive, negative)
-
-    @staticmethod
-    def _join(parts: Sequence[Conditioning]) -> Conditioning:
-        if len(parts) == 1:
-            return parts[0]
-        # The vector of the whole prompt is the first window's, as A1111 has it.
-        return Conditioning(torch.cat([part.embeds for part in parts], dim=1), parts[0].pooled)
-
-    def _encode(self, chunk: Chunk, clip_skip: int) -> Conditioning:
-        key = (chunk, clip_skip)
-        found = self._kept.get(key)
-        if found is None:
-            found = self._kept[key] = self.conditioner.encode((chunk,), clip_skip)
-            self._evict()
-        self._kept.move_to_end(key)
-        return found
-
-    def _evict(self) -> None:
-        window = min(one.embeds.shape[1] for one in self._kept.values())
-        size = sum(one.embeds.shape[1] for one in self._kept.values()) // window
-        while size > self.capacity and len(self._kept) > 1:
-            _, oldest = self._kept.popitem(last=False)
-            size -= oldest.embeds.shape[1] // window
-
-
-def _texts(prompt: Prompt, steps: int) -> list[tuple[Chunk, ...]]:
-    """The chunks of each step."""
-    return [prompt.at(step, steps) for step in range(steps)]
+    def encode(self, chunks: Sequence[Chunk], clip_skip: int = 1) -> Conditioning:
+        """See :meth:`TextConditioner.encode`."""
+        a, b = (tower.encode(chunks, clip_skip) for tower in (self.first, self.second))
+        return Conditioning(torch.cat([a.embeds, b.embeds], dim=-1), b.pooled)

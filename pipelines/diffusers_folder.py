@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.errors import ModelError
-from studio.pipelines.weights import checked_weights, fingerprint
+from studio.pipelines.families import Family, recognise
+from studio.pipelines.parts import PARTS, TOWERS, dtype_of, model_class, quiet, ready
+from studio.pipelines.weights import check, checked_weights, fingerprint
 
 if TYPE_CHECKING:
     from studio.pipelines.placement import Runtime
 
-_PARTS = ("text_encoder", "unet", "vae")
-_CONFIGURED = (*_PARTS, "scheduler", "tokenizer")
+PIPELINES = (
+    "StableDiffusionPipeline",
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionInpaintPipeline",
+    "StableDiffusionXLPipeline",
+    "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusionXLInpaintPipeline",
+)
+"""Whose folders can be drawn with."""
 
 
 def load(folder: Path, name: str, runtime: Runtime) -> dict[str, Any]:
@@ -32,28 +39,58 @@ def load(folder: Path, name: str, runtime: Runtime) -> dict[str, Any]:
     Raises:
         ModelError: unsupported pipeline, missing, broken or unsafe weights or configs.
     """
-    index = read_json(folder / "model_index.json", name)
-    if index.get("_class_name") != "StableDiffusionPipeline":
-        raise ModelError(
-            f"The model in {folder} is a {index.get('_class_name')}.",
-            valid="a StableDiffusionPipeline",
-        )
-    scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json", name)
-    variants = {part: checked_weights(folder / part) for part in _PARTS}
-    paths = [path for weights in variants.values() for path in weights.files]
+    index = read_index(folder, name)
+    towers = [part for part in TOWERS if _given(index, part)]
+    present = [part for part in PARTS if part not in TOWERS or part in towers]
+    tokenizers = {part: part.replace("text_encoder", "tokenizer") for part in towers}
+    weights = {part: checked_weights(folder / part) for part in present}
+    paths = [path for found in weights.values() for path in found.files]
     # The same weights draw otherwise under another configuration or vocabulary.
-    paths += [path for part in _CONFIGURED for path in (folder / part).glob("*.json")]
+    configured = (*present, "scheduler", *tokenizers.values())
+    paths += [path for part in configured for path in (folder / part).glob("*.json")]
+    parts: dict[str, Any] = {"text_encoder": None, "tokenizer": None}
     with quiet():
-        parts = {
-            part: _load_part(folder / part, variants[part].variant, runtime) for part in _PARTS
-        }
-        tokenizer = _tokenizer(folder / "tokenizer")
+        for part in present:
+            parts[part] = _load_part(folder / part, weights[part].variant, runtime)
+        for part in tokenizers.values():
+            parts[part] = _tokenizer(folder / part)
     return {
-        "tokenizer": tokenizer,
-        "scheduler_config": scheduler_config,
         "weights_sha256": fingerprint(folder, paths),
+        "force_zeros_for_empty_prompt": bool(index.get("force_zeros_for_empty_prompt")),
+        "requires_aesthetics_score": bool(index.get("requires_aesthetics_score")),
         **parts,
     }
+
+
+def read_index(folder: Path, name: str) -> dict[str, Any]:
+    """``model_index.json`` of a model that can be drawn with.
+
+    Raises:
+        ModelError: it is missing, or of another kind of pipeline.
+    """
+    index = read_json(folder / "model_index.json", name)
+    if index.get("_class_name") not in PIPELINES:
+        raise ModelError(
+            f"The model in {folder} is a {index.get('_class_name')}.", valid=", ".join(PIPELINES)
+        )
+    return index
+
+
+def family_of(folder: Path, name: str) -> Family | None:
+    """The family of a model's U-Net, by its tensors; None where it is of no published size.
+
+    Raises:
+        ModelError: the pipeline is unsupported, or the U-Net's weights are missing or broken.
+    """
+    read_index(folder, name)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in checked_weights(folder / "unet").files:
+        shapes.update(check(path).shapes)
+    return recognise(shapes)
+
+
+def _given(index: dict[str, Any], part: str) -> bool:
+    return bool(index.get(part) and index[part][0])
 
 
 def read_json(path: Path, model: str) -> dict[str, Any]:
@@ -75,20 +112,16 @@ def read_json(path: Path, model: str) -> dict[str, Any]:
 
 
 def _load_part(folder: Path, variant: str | None, runtime: Runtime) -> Any:
+    part = folder.name
     options: dict[str, Any] = {
         "use_safetensors": True,
         "local_files_only": True,
         "output_loading_info": True,
         "variant": variant,
     }
-    dtype = runtime.vae_dtype if folder.name == "vae" else runtime.dtype
+    options["dtype" if part in TOWERS else "torch_dtype"] = dtype_of(part, runtime)
     try:
-        if folder.name == "text_encoder":
-            model, info = _model_class(folder.name).from_pretrained(folder, dtype=dtype, **options)
-        else:
-            model, info = _model_class(folder.name).from_pretrained(
-                folder, torch_dtype=dtype, **options
-            )
+        model, info = model_class(part).from_pretrained(folder, **options)
     except Exception as error:  # whatever a library raises, the user sees one line
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
@@ -100,29 +133,7 @@ def _load_part(folder: Path, variant: str | None, runtime: Runtime) -> Any:
             f"{folder} lacks {len(missing)} weights, the first being {missing[0]}.",
             valid="weights that fit config.json",
         )
-    model = model.requires_grad_(False).eval().to(runtime.device)
-    # Convolutions are several times faster in this layout on CPUs, and on GPUs in half precision.
-    return model if folder.name == "text_encoder" else _channels_last(model)
-
-
-def _channels_last(model: Any) -> Any:
-    import torch
-
-    return model.to(memory_format=torch.channels_last)
-
-
-def _model_class(part: str) -> Any:
-    if part == "text_encoder":
-        from transformers import CLIPTextModel
-
-        return CLIPTextModel
-    if part == "unet":
-        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-        return UNet2DConditionModel
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    return AutoencoderKL
+    return ready(model, part, runtime)
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -136,24 +147,3 @@ def _tokenizer(folder: Path) -> Any:
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         raise ModelError(f"{folder}: the tokenizer cannot be read.", valid=valid) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps the libraries' progress bars and loading reports off the screen."""
-    from diffusers.utils import logging as of_diffusers
-    from transformers.utils import logging as of_transformers
-
-    libraries: tuple[Any, ...] = (of_diffusers, of_transformers)
-    before = [library.get_verbosity() for library in libraries]
-    bars = [library.is_progress_bar_enabled() for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library, verbosity, bar in zip(libraries, before, bars, strict=True):
-            library.set_verbosity(verbosity)
-            if bar:
-                library.enable_progress_bar()

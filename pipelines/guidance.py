@@ -8,17 +8,19 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from studio.pipelines.conditioning import Conditioning
+
 
 class Denoiser(Protocol):
     """Predicts noise, velocity or picture, whatever the model was trained for."""
 
-    def __call__(self, x: Tensor, t: Tensor, embeds: Tensor, /) -> Tensor:
+    def __call__(self, x: Tensor, t: Tensor, text: Conditioning, /) -> Tensor:
         """Prediction [N, C, h, w] for variance-preserving x [N, C, h, w] at time t.
 
         Args:
             x: noisy latents of about unit variance.
             t: timestep, a scalar.
-            embeds: conditioning [N, T, D].
+            text: conditioning [N, T, D].
         """
 
 
@@ -28,10 +30,18 @@ class UNetDenoiser:
 
     unet: Any
 
-    def __call__(self, x: Tensor, t: Tensor, embeds: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, t: Tensor, text: Conditioning) -> Tensor:
         dtype = self.unet.dtype
-        x, embeds = x.to(dtype), embeds.to(dtype)
-        output: Tensor = self.unet(x, t, encoder_hidden_states=embeds, return_dict=False)[0]
+        beside = None
+        if text.pooled is not None and text.time_ids is not None:
+            beside = {"text_embeds": text.pooled.to(dtype), "time_ids": text.time_ids}
+        output: Tensor = self.unet(
+            x.to(dtype),
+            t,
+            encoder_hidden_states=text.embeds.to(dtype),
+            added_cond_kwargs=beside,
+            return_dict=False,
+        )[0]
         return output.float()
 
 
@@ -57,7 +67,7 @@ class Guided:
     end: float = 1.0
 
     def __call__(
-        self, x: Tensor, t: Tensor, positive: Tensor, negative: Tensor, share: float
+        self, x: Tensor, t: Tensor, positive: Conditioning, negative: Conditioning, share: float
     ) -> Tensor:
         """Guided prediction [B, C, h, w].
 
@@ -70,7 +80,7 @@ class Guided:
         """
         if self.scale == 1 or not self.start <= share < self.end:
             return self.denoiser(x, t, positive)
-        both = self.denoiser(torch.cat([x, x]), t, torch.cat([negative, positive]))
+        both = self.denoiser(torch.cat([x, x]), t, Conditioning.cat([negative, positive]))
         away, towards = both.chunk(2)
         guided = away + self.scale * (towards - away)
         return rescaled(guided, towards, self.rescale) if self.rescale else guided

@@ -49,7 +49,7 @@ class OpenClipConditioner(WindowedConditioner):
         length, _ = text.positional_embedding.shape
         super().__init__(Vocabulary.of(tokenizer, length), len(text.transformer.resblocks))
 
-    def _read(self, ids: Tensor, mask: Tensor, clip_skip: int) -> Tensor:
+    def _read(self, ids: Tensor, mask: Tensor, clip_skip: int) -> tuple[Tensor, None]:
         del mask  # causal attention: the text cannot see the padding
         layer = [self.layers - clip_skip]
         if self._whole:
@@ -65,8 +65,7 @@ class OpenClipConditioner(WindowedConditioner):
                 intermediates_only=True,
                 output_fmt="NLC",
             )
-        embeds: Tensor = output["text_intermediates"][-1]
-        return embeds
+        return output["text_intermediates"][-1], None
 
     def _device(self) -> torch.device:
         return torch.device(self.text.token_embedding.weight.device)

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from studio.errors import Cancelled, NotANumberError
+from studio.errors import Cancelled, ModelError, NotANumberError
 from studio.pipelines import noise, recovery, stages
 from studio.pipelines.batching import Shared
 from studio.pipelines.components import Components
-from studio.pipelines.conditioning import ConditioningSchedule
+from studio.pipelines.prompt_encoding import ConditioningSchedule
 from studio.pipelines.request import Request
 from studio.pipelines.stages import Start, Step
 from studio.pipelines.timings import Timings
@@ -59,6 +59,27 @@ class Task(Protocol):
 
     def finish(self, image: Image.Image) -> Image.Image:
         """The picture to hand out, from what the model drew; for previews too."""
+
+
+def check_channels(components: Components, *, or_inpainting: bool = False) -> None:
+    """Refuses a U-Net that wants more than latents [B, C, h, w].
+
+    Args:
+        components: the model.
+        or_inpainting: lets 2 C + 1 channels pass, for latents, mask and masked picture.
+
+    Raises:
+        ModelError: says what the U-Net wants.
+    """
+    channels, latents = components.unet.config.in_channels, components.vae.config.latent_channels
+    inpaints = channels == 2 * latents + 1
+    if channels == latents or (inpaints and or_inpainting):
+        return
+    raise ModelError(
+        f"The U-Net of {components.name} takes {channels} channels, {channels - latents} more "
+        "than its latents have.",
+        valid="a request with init_image and mask, or another model" if inpaints else "",
+    )
 
 
 def run(

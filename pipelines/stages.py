@@ -18,8 +18,9 @@ from torch import Tensor
 from studio.errors import Cancelled
 from studio.pipelines import noise
 from studio.pipelines.batching import Shared
-from studio.pipelines.conditioning import ConditioningSchedule
+from studio.pipelines.conditioning import Conditioning
 from studio.pipelines.guidance import Guided, UNetDenoiser
+from studio.pipelines.prompt_encoding import ConditioningSchedule
 from studio.pipelines.request import Request
 from studio.schedulers import stepping
 from studio.schedulers.stepping import Scheduler
@@ -194,8 +195,8 @@ def prompted(
         step = index * steps // evaluations
         pairs = [schedule.at(step) for schedule in schedules]
         share = step / steps
-        if len({positive.shape for positive, _ in pairs}) == 1:
-            positive, negative = (torch.cat(part) for part in zip(*pairs, strict=True))
+        if len({positive.embeds.shape for positive, _ in pairs}) == 1:
+            positive, negative = (Conditioning.cat(part) for part in zip(*pairs, strict=True))
             return guided(x, t, positive, negative, share)
         alone = [guided(x[i : i + 1], t, *pair, share) for i, pair in enumerate(pairs)]
         return torch.cat(alone)
@@ -267,10 +268,10 @@ def preview(vae: Any, latents: Tensor, size: tuple[int, int]) -> list[Image.Imag
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """A picture [1, 3, H, W] in [-1, 1] of an RGB image."""
+    """[1, 3, H, W] in [-1, 1] of an RGB image; [1, 1, H, W] in [0, 1] of a mask ("L")."""
     levels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    picture = levels.view(1, image.height, image.width, 3).permute(0, 3, 1, 2)
-    return picture.float() / 255 * 2 - 1
+    picture = levels.view(1, image.height, image.width, -1).permute(0, 3, 1, 2).float() / 255
+    return picture if image.mode == "L" else picture * 2 - 1
 
 
 def to_pil(picture: Tensor) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -54,36 +54,58 @@ def checked_weights(folder: Path) -> Weights:
     raise ModelError(f"{folder} holds no weights.", valid="a .safetensors file from the model")
 
 
-def check(path: Path) -> None:
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself before its numbers.
+
+    Args:
+        shapes: of each tensor, by name.
+        metadata: free text that its writer added.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    metadata: Mapping[str, str]
+
+
+def check(path: Path) -> Header:
     """Checks that a file is whole safetensors, by its content, whatever its name.
 
     Raises:
         ModelError: it is empty, cut off, a Git LFS pointer, a pickle or something else.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = int.from_bytes(start, "little")
-        fits = size >= 8 and 2 <= length <= min(size - 8, _MOST_HEADER)
-        header = _header(file.read(length)) if fits else None
-    if header is not None:
-        needed = 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            fits = size >= 8 and 2 <= length <= min(size - 8, _MOST_HEADER)
+            found = _header(file.read(length)) if fits else None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise ModelError(f"{path} cannot be read: {why}.", valid="a file to read") from None
+    if found is not None:
+        header, end = found
+        needed = 8 + length + end
         if needed == size:
-            return
+            return header
         problem = f"is cut off: {needed:,} bytes are needed" if size < needed else "is damaged"
         raise ModelError(f"{path} ({size:,} bytes) {problem}.", valid="download it again")
     problem, remedy = _diagnosis(size, start)
     raise ModelError(f"{path} ({size:,} bytes) {problem}.", valid=remedy)
 
 
-def _header(raw: bytes) -> dict[str, dict[str, list[int]]] | None:
+def _header(raw: bytes) -> tuple[Header, int] | None:
+    """The header, and where the last tensor ends; None where it is none."""
     try:
-        header = json.loads(raw)
-        header.pop("__metadata__", None)
-        ends = [tensor["data_offsets"][1] for tensor in header.values()]
+        tensors = json.loads(raw)
+        metadata = {str(k): str(v) for k, v in (tensors.pop("__metadata__", None) or {}).items()}
+        shapes = {name: tuple(map(int, tensor["shape"])) for name, tensor in tensors.items()}
+        ends = [tensor["data_offsets"][1] for tensor in tensors.values()]
     except (ValueError, AttributeError, TypeError, KeyError, IndexError):
         return None
-    return header if all(type(end) is int for end in ends) else None
+    if not all(type(end) is int for end in ends):
+        return None
+    return Header(shapes, metadata), max(ends, default=0)
 
 
 def _diagnosis(size: int, start: bytes) -> tuple[str, str]:

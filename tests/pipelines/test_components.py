@@ -80,7 +80,7 @@ def test_a_pickle_in_any_part_is_refused_before_a_library_opens_it(
 ) -> None:
     path = next((folder / part).glob("*.safetensors"))
     torch.save({"weight": torch.ones(1)}, path)
-    monkeypatch.setattr("studio.pipelines.diffusers_folder._model_class", None)
+    monkeypatch.setattr("studio.pipelines.diffusers_folder.model_class", None)
     with pytest.raises(ModelError, match=f"{path.name}.* is a pickle"):
         load(str(folder), CPU)
 

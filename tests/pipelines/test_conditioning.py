@@ -11,13 +11,9 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from studio.errors import ModelError, PromptError, RequestError
-from studio.pipelines.conditioning import (
-    Conditioning,
-    PromptEncoder,
-    TransformersConditioner,
-    emphasize,
-)
+from studio.pipelines.conditioning import Conditioning, TransformersConditioner, emphasize
 from studio.pipelines.open_clip_text import OpenClipConditioner, convert_to_open_clip
+from studio.pipelines.prompt_encoding import ConditioningSchedule, PromptEncoder
 from studio.pipelines.prompt_grammar import EMPTY, Chunk, Run
 from studio.pipelines.text_windows import Vocabulary
 from tests.tiny import WINDOW, tiny_components
@@ -83,6 +79,12 @@ class Counting:
     def encode(self, chunks: Sequence[Chunk], clip_skip: int = 1) -> Conditioning:
         self.calls.append(tuple(chunks))
         return self.inner.encode(chunks, clip_skip)
+
+
+def embeds(schedule: ConditioningSchedule, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positive and negative embeddings [1, T, D] of a step."""
+    positive, negative = schedule.at(step)
+    return positive.embeds, negative.embeds
 
 
 def windows(*runs: tuple[str, float]) -> list[str]:
@@ -155,7 +157,7 @@ def test_plain_prompts_equal_those_of_diffusers(pipeline: Any, prompt: str, clip
     with torch.no_grad():
         expected, _ = pipeline.encode_prompt(prompt, "cpu", 1, False, clip_skip=skipped)
     encoder = PromptEncoder(TransformersConditioner(pipeline.tokenizer, pipeline.text_encoder))
-    positive, _ = encoder.schedule(prompt, "", 1, clip_skip).at(0)
+    positive, _ = embeds(encoder.schedule(prompt, "", 1, clip_skip), 0)
     assert torch.equal(positive, expected)
     assert not positive.requires_grad
 
@@ -213,10 +215,10 @@ def test_emphasis_does_not_blow_up_where_the_mean_is_nothing(weight: float) -> N
 
 def test_break_begins_a_new_window(conditioner: TransformersConditioner) -> None:
     encoder = PromptEncoder(conditioner)
-    positive, negative = encoder.schedule("a cat BREAK a dog").at(0)
+    positive, negative = embeds(encoder.schedule("a cat BREAK a dog"), 0)
     assert positive.shape == negative.shape == (1, 2 * WINDOW, WIDTH)
-    assert torch.equal(positive[:, :WINDOW], encoder.schedule("a cat").at(0)[0])
-    assert torch.equal(positive[:, WINDOW:], encoder.schedule("a dog").at(0)[0])
+    assert torch.equal(positive[:, :WINDOW], embeds(encoder.schedule("a cat"), 0)[0])
+    assert torch.equal(positive[:, WINDOW:], embeds(encoder.schedule("a dog"), 0)[0])
 
 
 def test_shorter_prompts_are_padded_with_empty_windows(
@@ -226,10 +228,10 @@ def test_shorter_prompts_are_padded_with_empty_windows(
     schedule = encoder.schedule("[a cat:a cat BREAK a dog BREAK a cow:2]", "ugly", 4)
     empty = conditioner.encode((EMPTY,)).embeds
     for step in range(4):
-        positive, negative = schedule.at(step)
+        positive, negative = embeds(schedule, step)
         assert positive.shape == negative.shape == (1, 3 * WINDOW, WIDTH)
         assert torch.equal(negative[:, WINDOW:], torch.cat([empty, empty], 1))
-    first, _ = schedule.at(0)
+    first, _ = embeds(schedule, 0)
     assert torch.equal(first[:, WINDOW:], torch.cat([empty, empty], 1))
     assert not schedule.constant
 
@@ -237,20 +239,20 @@ def test_shorter_prompts_are_padded_with_empty_windows(
 def test_schedules_change_at_their_step(conditioner: TransformersConditioner) -> None:
     encoder = PromptEncoder(conditioner)
     schedule = encoder.schedule("[cat:dog:2]", "[x|y]", 4)
-    cat, dog, x, y = (encoder.schedule(word).at(0)[0] for word in ("cat", "dog", "x", "y"))
+    cat, dog, x, y = (embeds(encoder.schedule(word), 0)[0] for word in ("cat", "dog", "x", "y"))
     expected = [(cat, x), (cat, y), (dog, x), (dog, y)]
     for step, (positive, negative) in enumerate(expected):
-        assert torch.equal(schedule.at(step)[0], positive)
-        assert torch.equal(schedule.at(step)[1], negative)
+        assert torch.equal(embeds(schedule, step)[0], positive)
+        assert torch.equal(embeds(schedule, step)[1], negative)
 
 
 def test_repeated_prompts_need_no_encoder_call(conditioner: TransformersConditioner) -> None:
     counting = Counting(conditioner)
     encoder = PromptEncoder(counting)
-    first = encoder.schedule("a cat BREAK [a dog|a cow] (red:1.2)", "ugly", 20).at(1)
+    first = embeds(encoder.schedule("a cat BREAK [a dog|a cow] (red:1.2)", "ugly", 20), 1)
     assert len(counting.calls) == 5  # cat, dog, cow, ugly, empty padding
     counting.calls.clear()
-    again = encoder.schedule("a cat BREAK [a dog|a cow] (red:1.2)", "ugly", 8).at(1)
+    again = embeds(encoder.schedule("a cat BREAK [a dog|a cow] (red:1.2)", "ugly", 8), 1)
     assert not counting.calls
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert encoder.schedule("a cat", "ugly").constant

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from studio.pipelines.conditioning import Conditioning
 from studio.pipelines.guidance import Guided, UNetDenoiser, rescaled
 from tests.tiny import tiny_model
 
 X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 T = torch.tensor(500)
-POSITIVE, NEGATIVE = torch.full((2, 3, 5), 2.0), torch.full((2, 3, 5), -1.0)
+POSITIVE, NEGATIVE = (Conditioning(torch.full((2, 3, 5), value)) for value in (2.0, -1.0))
 
 
 class Recorder:
@@ -18,10 +19,10 @@ class Recorder:
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
-    def __call__(self, x: Tensor, t: Tensor, embeds: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, t: Tensor, text: Conditioning) -> Tensor:
         assert t is T
         self.sizes.append(len(x))
-        return x * embeds.mean((1, 2))[:, None, None, None]
+        return x * text.embeds.mean((1, 2))[:, None, None, None]
 
 
 def test_guidance_moves_away_from_the_negative_in_one_call() -> None:
@@ -65,4 +66,4 @@ def test_rescale_treats_each_image_alone() -> None:
 def test_a_unet_answers_in_fp32_whatever_it_computes_in() -> None:
     unet = tiny_model().unet
     x, embeds = torch.zeros(1, 4, 8, 8, dtype=torch.float64), torch.zeros(1, 16, 32).double()
-    assert UNetDenoiser(unet)(x, T, embeds).dtype == torch.float32
+    assert UNetDenoiser(unet)(x, T, Conditioning(embeds)).dtype == torch.float32

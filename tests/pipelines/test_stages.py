@@ -11,9 +11,10 @@ from torch import Tensor
 
 from studio.errors import Cancelled
 from studio.pipelines import stages
-from studio.pipelines.conditioning import Conditioning, ConditioningSchedule
+from studio.pipelines.conditioning import Conditioning
 from studio.pipelines.guidance import Guided
 from studio.pipelines.noise import generators, standard_normal
+from studio.pipelines.prompt_encoding import ConditioningSchedule
 from studio.pipelines.request import Request
 from studio.pipelines.stages import Start
 from studio.schedulers import catalogue
@@ -92,8 +93,8 @@ def test_cancel_is_asked_before_each_step() -> None:
 def test_prompts_change_with_the_step_also_where_a_step_takes_two_evaluations() -> None:
     seen: list[float] = []
 
-    def denoiser(x: Tensor, _: Tensor, embeds: Tensor) -> Tensor:
-        seen.append(embeds.mean().item())
+    def denoiser(x: Tensor, _: Tensor, text: Conditioning) -> Tensor:
+        seen.append(text.embeds.mean().item())
         return x
 
     predict = stages.prompted(Guided(denoiser, 1.0), [conditioning(4, 0.0, 1.0, 2.0)], 3, 5)
@@ -105,9 +106,9 @@ def test_prompts_change_with_the_step_also_where_a_step_takes_two_evaluations() 
 def test_prompts_of_different_length_share_a_batch() -> None:
     sizes: list[tuple[int, ...]] = []
 
-    def denoiser(x: Tensor, _: Tensor, embeds: Tensor) -> Tensor:
-        sizes.append(tuple(embeds.shape))
-        return x * embeds.mean((1, 2))[:, None, None, None]
+    def denoiser(x: Tensor, _: Tensor, text: Conditioning) -> Tensor:
+        sizes.append(tuple(text.embeds.shape))
+        return x * text.embeds.mean((1, 2))[:, None, None, None]
 
     x = torch.randn(2, *SHAPE)
     short, long = conditioning(4, 2.0), conditioning(8, 3.0)

@@ -1,0 +1,63 @@
+"""CLIP's tokenizer from the vocabulary that comes with open_clip: no network, no files of ours."""
+
+from __future__ import annotations
+
+import gzip
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from studio.errors import UnavailableError
+
+BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+_FILE = "bpe_simple_vocab_16e6.txt.gz"
+_MERGES = 49152 - 256 - 2  # the file goes on, the published models do not
+_WINDOW = 77
+
+
+def clip_tokenizer(pad_token: str = EOS) -> Any:
+    """transformers' ``CLIPTokenizer`` with the 49408 tokens of all published CLIP models.
+
+    Args:
+        pad_token: fills a window: the end mark for OpenAI's towers, "!" for Stability's others.
+
+    Raises:
+        UnavailableError: open_clip is not installed as a whole.
+    """
+    from transformers import CLIPTokenizer
+
+    vocabulary, merges = _vocabulary()
+    return CLIPTokenizer(
+        vocab=vocabulary, merges=list(merges), pad_token=pad_token, model_max_length=_WINDOW
+    )
+
+
+@cache
+def _vocabulary() -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:
+    lines = gzip.decompress(_path().read_bytes()).decode("utf-8").split("\n")
+    pairs = (line.split() for line in lines[1 : _MERGES + 1])
+    merges = tuple((first, second) for first, second in pairs)
+    letters = _letters()
+    words = [*letters, *(f"{letter}</w>" for letter in letters)]
+    words += ["".join(pair) for pair in merges]
+    return {word: i for i, word in enumerate([*words, BOS, EOS])}, merges
+
+
+def _letters() -> list[str]:
+    """The letters that stand for the 256 bytes in byte-level BPE: printable ones for themselves."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    others = 256 - len(printable)
+    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(others)]
+
+
+def _path() -> Path:
+    # Found without importing open_clip, which takes seconds.
+    spec = find_spec("open_clip")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(folder) / _FILE).is_file():
+            return Path(folder) / _FILE
+    raise UnavailableError(
+        "CLIP's vocabulary is missing: it comes with the package open-clip-torch.",
+        valid="pip install open-clip-torch",
+    )
