@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
-from studio.errors import RequestError
 from studio.pipelines.components import Components
+from studio.pipelines.image_to_image import image_to_image
+from studio.pipelines.inpainting import inpainting
 from studio.pipelines.inputs import Sources
 from studio.pipelines.request import Request
 from studio.pipelines.text_to_image import Result, Step, text_to_image
@@ -37,8 +40,12 @@ def draw(
         Cancelled: ``cancel`` answered yes.
         RunError: memory or numbers failed beyond recovery.
     """
-    if sources.init_image is not None:
-        raise RequestError("init_image", requests[0].init_image, "not drawn yet")
-    return text_to_image(
-        components, requests, on_step=on_step, cancel=cancel, batch_size=batch_size
-    )
+    options: dict[str, Any] = {"on_step": on_step, "cancel": cancel, "batch_size": batch_size}
+    if sources.init_image is None:
+        return text_to_image(components, requests, **options)
+    first = requests[0]
+    sides = first.extend_left, first.extend_right, first.extend_top, first.extend_bottom
+    repaints = sources.mask is not None or any(sides)
+    pipeline = inpainting if repaints else image_to_image
+    results = pipeline(components, requests, sources, **options)
+    return (replace(r, recovery=(*sources.notices, *r.recovery)) for r in results)

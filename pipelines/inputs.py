@@ -18,10 +18,12 @@ class Sources:
     Args:
         init_image: upright RGB or RGBA.
         mask: "L" of the init image's size, white where it is drawn anew.
+        notices: what the user should know of how they were read.
     """
 
     init_image: Image.Image | None = None
     mask: Image.Image | None = None
+    notices: tuple[str, ...] = ()
 
 
 def natural_size(picture: tuple[int, int], defaults: Defaults) -> tuple[int, int]:
@@ -34,5 +36,17 @@ def natural_size(picture: tuple[int, int], defaults: Defaults) -> tuple[int, int
     width, height = (
         min(max(round(edge * shrink / _MULTIPLE) * _MULTIPLE, _SMALLEST), _LARGEST)
         for edge in picture
+    )
+    return width, height
+
+
+def extended_size(picture: tuple[int, int], beyond: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of a picture and what is drawn ``beyond`` its edges (both sides together).
+
+    The picture keeps its scale; what is over a multiple of 8 is cut off.
+    """
+    width, height = (
+        min(max(edge // _MULTIPLE * _MULTIPLE + more, _SMALLEST), _LARGEST)
+        for edge, more in zip(picture, beyond, strict=True)
     )
     return width, height

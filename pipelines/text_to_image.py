@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from studio.errors import ModelError
 from studio.pipelines import runner, stages
 from studio.pipelines.components import Components
 from studio.pipelines.request import Request
@@ -38,12 +37,7 @@ def text_to_image(
         return iter(())
     components.card.check(requests[0])
     width, height = requests[0].width or 0, requests[0].height or 0
-    if components.unet.config.in_channels != components.latent_shape(width, height)[0]:
-        raise ModelError(
-            f"The model {components.name} draws into pictures only: its U-Net also wants a picture "
-            "and a mask.",
-            valid="a request with init_image and mask, or another model",
-        )
+    runner.check_channels(components)
     task = _FromNoise(components, (width, height))
     return runner.run(
         components, requests, task, on_step=on_step, cancel=cancel, batch_size=batch_size

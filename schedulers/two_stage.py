@@ -154,6 +154,11 @@ class TwoStageScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         self._begin_index = begin_index
 
     @property
+    def step_starts(self) -> list[int]:
+        """Index in ``timesteps`` of the first model call of each interval."""
+        return [index for index, (_, stage) in enumerate(self._calls) if stage == 0]
+
+    @property
     def init_noise_sigma(self) -> float:
         """Standard deviation of the first latents, as diffusers scales them."""
         top = float(self.sigmas.max())

@@ -6,7 +6,7 @@ import io
 import threading
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from studio.errors import PictureError, RequestError
 from studio.files import write_new
@@ -100,8 +100,10 @@ class Inputs:
         if request.init_image is None:
             return Sources()
         image = self.get(request.init_image)
+        frames = image.info.get("frames")
+        notices = (f"init image: the first of its {frames} frames",) if frames else ()
         if request.mask is None:
-            return Sources(image)
+            return Sources(image, notices=notices)
         if request.mask == ALPHA:
             if image.mode != "RGBA":
                 raise RequestError(
@@ -118,7 +120,7 @@ class Inputs:
                 "another size than the init image",
                 valid=f"a mask of {size} pixels",
             )
-        return Sources(image, mask)
+        return Sources(image, mask, notices)
 
     def _file(self, reference: str) -> Path | None:
         digits = reference.removeprefix(HASHED)
@@ -132,5 +134,8 @@ class Inputs:
         if path.exists():
             return path
         buffer = io.BytesIO()
-        image.save(buffer, "PNG")
+        frames = PngImagePlugin.PngInfo()
+        for key, text in image.info.items():  # how many frames an animation had, see upright
+            frames.add_text(key, text)
+        image.save(buffer, "PNG", pnginfo=frames)
         return write_new(self._folder, path.stem, path.suffix, buffer.getvalue())

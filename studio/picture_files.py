@@ -81,13 +81,22 @@ def read_picture(path: str | Path) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """A picture turned as its EXIF says: RGB, or RGBA where it has any transparency to speak of.
+    """A picture turned as its EXIF says: RGB, or RGBA where it has an alpha channel or the like.
 
-    Other modes are converted; of an animated picture the first frame is taken.
+    Palettes, grey, 16 bits a channel and CMYK become 8-bit RGB. Of an animated picture the first
+    frame is taken, and ``info["frames"]`` says how many there are; nothing else is left in
+    ``info``.
     """
+    frames = int(image.info.get("frames", 0)) or getattr(image, "n_frames", 1)
     turned = ImageOps.exif_transpose(image)
-    see_through = turned.has_transparency_data
-    return turned.convert("RGBA" if see_through else "RGB")
+    if turned.mode == "I" or turned.mode.startswith("I;16"):  # Pillow would cut off, not scale
+        import numpy as np
+
+        levels = np.asarray(turned).astype(np.int64).clip(0, 65535)
+        turned = Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
+    picture = turned.convert("RGBA" if turned.has_transparency_data else "RGB")
+    picture.info = {"frames": str(frames)} if frames > 1 else {}
+    return picture
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

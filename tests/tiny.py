@@ -36,6 +36,7 @@ def tiny_components(
     tmp_path: Path | None = None,
     *,
     zero_snr: bool = False,
+    inpainting: bool = False,
 ) -> Path:
     """A folder that ``StableDiffusionPipeline.from_pretrained`` loads.
 
@@ -44,17 +45,21 @@ def tiny_components(
         tmp_path: gets a copy of its own, for tests that change the files; None shares one folder
             among all tests of the run.
         zero_snr: betas rescaled to zero terminal SNR, trailing timesteps.
+        inpainting: a U-Net that sees a mask and a picture beside the latents.
     """
-    shared = _build(prediction_type, zero_snr)
+    shared = _build(prediction_type, zero_snr, inpainting)
     if tmp_path is None:
         return shared
     return Path(shutil.copytree(shared, tmp_path / shared.name))
 
 
 @cache
-def tiny_model(prediction_type: Prediction = "epsilon", *, zero_snr: bool = False) -> Components:
+def tiny_model(
+    prediction_type: Prediction = "epsilon", *, zero_snr: bool = False, inpainting: bool = False
+) -> Components:
     """The same, loaded on the CPU; one for all tests of the run."""
-    return load(str(tiny_components(prediction_type, zero_snr=zero_snr)), Runtime(device="cpu"))
+    folder = tiny_components(prediction_type, zero_snr=zero_snr, inpainting=inpainting)
+    return load(str(folder), Runtime(device="cpu"))
 
 
 def tiny_requests(count: int = 1, **fields: object) -> tuple[Request, ...]:
@@ -65,18 +70,20 @@ def tiny_requests(count: int = 1, **fields: object) -> tuple[Request, ...]:
 
 
 @cache
-def _build(prediction_type: Prediction, zero_snr: bool) -> Path:
-    folder = Path(_holder.name) / f"tiny-{prediction_type}{'-zsnr' if zero_snr else ''}"
+def _build(prediction_type: Prediction, zero_snr: bool, inpainting: bool) -> Path:
+    kinds = ["tiny", prediction_type, *["zsnr"] * zero_snr, *["inpainting"] * inpainting]
+    folder = Path(_holder.name) / "-".join(kinds)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         _text_encoder().save_pretrained(folder / "text_encoder")
-        _unet().save_pretrained(folder / "unet")
+        _unet(9 if inpainting else 4).save_pretrained(folder / "unet")
         _vae().save_pretrained(folder / "vae")
     _tokenizer(folder / "tokenizer")
     scheduler = scheduler_config(prediction_type, zero_snr=zero_snr)
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     index = {
-        "_class_name": "StableDiffusionPipeline",
+        "_class_name": f"StableDiffusion{'Inpaint' if inpainting else ''}Pipeline",
+        "_diffusers_version": "0.42.1",
         "feature_extractor": [None, None],
         "image_encoder": [None, None],
         "requires_safety_checker": False,
@@ -128,8 +135,9 @@ def _text_encoder() -> Any:
     )
 
 
-def _unet() -> Any:
+def _unet(in_channels: int) -> Any:
     unet = UNet2DConditionModel(
+        in_channels=in_channels,
         sample_size=16,
         block_out_channels=(32, 64),
         layers_per_block=1,
