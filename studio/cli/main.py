@@ -24,9 +24,13 @@ COMMANDS = {
     "models": "list the models, with licence, size and folder",
     "info": "show the recipe that a picture carries",
     "verify": "draw a picture again from its recipe and compare",
+    "web": "serve the page, and the doors for other programs",
     "train": "train the model in the box, part by part",
 }
 """Name of each command, which is also its module in ``studio.cli``, and what it does."""
+
+_ELSEWHERE = {"web": "studio.webui.command"}
+"""Modules above this room: found by name when they are asked for."""
 
 INTERRUPTED = 130
 
@@ -106,7 +110,7 @@ def _run(argv: list[str]) -> int:
         parser().parse_args(argv or ["--help"])
         raise AssertionError("the parser ends where no command is named")
     name = argv[0]
-    command = cast(Command, importlib.import_module(f"studio.cli.{name}"))
+    command = cast(Command, importlib.import_module(_ELSEWHERE.get(name, f"studio.cli.{name}")))
     own = Parser(prog=f"studio {name}", description=f"{COMMANDS[name].capitalize()}.")
     command.configure(own)
     return command.run(own.parse_args(argv[1:]))

@@ -27,6 +27,7 @@ QUEUE_SIZE = 100
 """Jobs that wait at most, of all owners together."""
 
 _RETRY_S = 30
+_PATIENCE_S = 30.0  # for a step to end
 
 
 class Service:
@@ -41,8 +42,9 @@ class Service:
         precision: number format of the weights.
         attention: attention backend.
         queue_size: jobs that wait at most.
-        models: names of cards, or folders of weights, that jobs may use; ``None`` is every card in
-            the box. The first is what a job draws with that names none, unless ``mini`` is there.
+        models: names of cards, or folders of weights, that jobs may use; ``None`` is every model
+            that is known. The first is what a job draws with that names none, unless ``mini`` is
+            among them.
         artist: what draws with a model, by the model's name; for tests.
 
     Raises:
@@ -62,10 +64,8 @@ class Service:
         artist: Callable[[str], Artist] | None = None,
     ) -> None:
         self.folder = Path(folder).absolute()
-        self._named = tuple(models) if models is not None else None
         self._queue_size = queue_size
-        for name in self._named or ():
-            card(name)
+        self._offered = None if models is None else {card(name).name: name for name in models}
         _make(self.folder)
         self._lock_file = _lock(self.folder)
         self.inputs = Inputs(self.folder / "inputs")
@@ -108,13 +108,13 @@ class Service:
     @property
     def default_model(self) -> str:
         """What a job draws with that names no model."""
-        names = self._model_names()
+        names = list(self._models())
         usual = str(Request.model_fields["model"].default)
         return usual if usual in names or not names else names[0]
 
     def models(self) -> list[ModelCard]:
         """The models that jobs may use."""
-        return [card(name) for name in self._model_names()]
+        return [card(name) for name in self._models().values()]
 
     def submit(self, request: Request | Mapping[str, object], *, owner: str = "") -> Job:
         """Accepts a job: once this returns, it is drawn, whatever happens to the server.
@@ -131,11 +131,7 @@ class Service:
         """
         if not isinstance(request, Request):
             request = Request.of(**request)
-        if "model" not in request.model_fields_set:
-            request = Request.of(
-                **{**request.model_dump(exclude_unset=True), "model": self.default_model}
-            )
-        self._check_names(request)
+        request = self._checked(request)
         request = self._artist(request.model).resolve(request)
         now = time.time()
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
@@ -223,13 +219,17 @@ class Service:
         return self.job(id, owner)
 
     def delete(self, id: str, owner: str = "") -> None:
-        """Forgets a job that has ended and removes its pictures.
+        """Cancels a job, removes its pictures and forgets it.
 
         Raises:
-            JobStateError: it has not ended.
+            JobStateError: it is being drawn and did not stop in time.
         """
-        if not self.job(id, owner).over:
-            raise JobStateError(f"The job {id} has not ended.", valid="to cancel it first")
+        job = self.cancel(id, owner)
+        end = time.monotonic() + _PATIENCE_S
+        while not job.over and time.monotonic() < end:
+            job = self.wait(id, job.version, 1.0, owner)
+        if not job.over:
+            raise JobStateError(f"The job {id} has not stopped yet.", valid="to try again")
         self._store.delete(id)
         shutil.rmtree(job_folder(self._store, id), ignore_errors=True)
         self._changed()
@@ -290,6 +290,10 @@ class Service:
         """How many jobs there are in each state, of all owners."""
         return self._store.counts()
 
+    def picture_count(self) -> int:
+        """How many pictures there are, of all owners."""
+        return self._store.picture_count()
+
     def _as_it_stands(self, job: Job, queue: list[str]) -> Job:
         hand = self._worker.hand
         if job.status == "running" and hand is not None and hand.id == job.id:
@@ -311,14 +315,18 @@ class Service:
         for listener in listeners:
             listener()
 
-    def _model_names(self) -> list[str]:
-        return list(self._named) if self._named is not None else [c.name for c in models()]
+    def _models(self) -> dict[str, str]:
+        """What jobs may name, and what that is for the studio: the same, or a folder."""
+        if self._offered is not None:
+            return self._offered
+        return {each.name: each.name for each in models()}
 
-    def _check_names(self, request: Request) -> None:
-        """Refuses whatever would open a file of the server that was not meant for it."""
-        names = self._model_names()
-        if request.model not in names:
-            raise RequestError("model", request.model, "unknown here", valid=", ".join(names))
+    def _checked(self, request: Request) -> Request:
+        """Names the model, and refuses whatever would open a file that is not meant to be."""
+        known, named = self._models(), "model" in request.model_fields_set
+        model = request.model if named else self.default_model
+        if model not in known and model not in known.values():
+            raise RequestError("model", model, "unknown here", valid=", ".join(known))
         if any(mark in request.hires_upscaler for mark in "/\\"):
             raise RequestError(
                 "hires_upscaler", request.hires_upscaler, "not a name", valid="a name"
@@ -328,6 +336,8 @@ class Service:
             if value is not None and value not in words and not value.startswith(HASHED):
                 valid = " or ".join([*words, f"{HASHED} and 64 hex digits, as the upload gave"])
                 raise RequestError(field, value, "not an uploaded picture", valid=valid)
+        fields = request.model_dump(include=request.model_fields_set)
+        return Request.of(**{**fields, "model": known.get(model, model)})
 
 
 def _make(folder: Path) -> None:

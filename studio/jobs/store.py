@@ -150,6 +150,12 @@ class Store:
             rows = connection.execute("SELECT status, COUNT(*) AS n FROM jobs GROUP BY status")
             return {row["status"]: row["n"] for row in rows.fetchall()}
 
+    def picture_count(self) -> int:
+        """How many pictures there are."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT COUNT(*) FROM pictures WHERE file IS NOT NULL")
+            return int(rows.fetchone()[0])
+
     def recorded(self, id: str) -> set[int]:
         """Indices of the pictures of a job that are drawn or skipped."""
         with self._reading() as connection:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -13,12 +15,21 @@ from studio.inputs import Inputs
 from studio.jobs.service import Service
 from studio.metadata import Recipe, Versions, pixel_sha256
 from studio.picture import Picture
-from studio.pipelines.drawing import Step
 from studio.pipelines.request import Defaults, Request
 
 DEFAULTS = Defaults("Euler", "Automatic", 3, 4.0, 64, 64)
 FAILS = "a picture that fails"
 BREAKS = "a picture that breaks the program"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Stands for :class:`studio.pipelines.stages.Step`, whose module loads torch."""
+
+    index: int
+    total: int
+    requests: tuple[Request, ...]
+    preview: Callable[[], list[Image.Image]]
 
 
 class Gate:
@@ -71,7 +82,7 @@ class Artist:
         prompt: Request,
         /,
         *,
-        on_step: Callable[[Step], None] | None = None,
+        on_step: Callable[[Any], None] | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> Iterator[Picture]:
         """Paints."""

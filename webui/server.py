@@ -1,0 +1,89 @@
+"""Runs the application until a signal ends it, and then brings what is in hand to a good end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from studio.jobs.service import Service
+from studio.webui.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_S = 5  # for answers that are on their way when the server ends
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that starts the service once it listens, and ends quietly on a signal."""
+
+    def __init__(
+        self, app: FastAPI, service: Service, settings: Settings, warm: str | None
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=bool(settings.proxy),
+                forwarded_allow_ips=settings.proxy or None,
+                timeout_graceful_shutdown=_PATIENCE_S,
+                h11_max_incomplete_event_size=64 * 1024,
+            )
+        )
+        self._app, self._service, self._warm = app, service, warm
+
+    async def startup(self, sockets: list[object] | None = None) -> None:
+        """Listens, then begins to draw."""
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if not self.should_exit:
+            self._service.start(self._warm)
+            port = self.servers[0].sockets[0].getsockname()[1]
+            log.info("listening", extra={"host": self.config.host, "port": port})
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal asks for the end: those that wait for a job are sent away."""
+        super().handle_exit(sig, frame)
+        log.info("stopping", extra={"signal": signal.Signals(sig).name})
+
+    async def shutdown(self, sockets: list[object] | None = None) -> None:
+        """Ends the streams first: they would keep the server waiting."""
+        self._app.state.hub.close()
+        await super().shutdown(sockets)  # type: ignore[arg-type]
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ends on SIGINT and SIGTERM. They are not raised again afterwards: there is work left."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in signals}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+
+def serve(app: FastAPI, service: Service, settings: Settings, warm: str | None) -> bool:
+    """Serves until a signal comes, then finishes the picture in hand, or puts it back.
+
+    Returns:
+        Whether the server could listen.
+    """
+    server = Server(app, service, settings, warm)
+    server.run()
+    # A second signal: the picture in hand is put back into the queue at once.
+    service.stop(finish=not server.force_exit, timeout_s=settings.grace_s)
+    log.info("stopped")
+    return server.started
