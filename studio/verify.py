@@ -16,6 +16,7 @@ from PIL import Image
 
 from studio.errors import UnavailableError
 from studio.facade import Studio
+from studio.inputs import Inputs
 from studio.metadata import Recipe, encode_picture, pixel_sha256, read_recipe
 from studio.picture import Picture
 from studio.picture_files import opened
@@ -51,6 +52,8 @@ def verify(
     device: str = "auto",
     precision: str = "auto",
     attention: str = "auto",
+    init_image: str | Path | Image.Image | None = None,
+    mask: str | Path | Image.Image | None = None,
 ) -> Verdict:
     """Draws the picture in ``path`` again and compares the pixels.
 
@@ -60,16 +63,24 @@ def verify(
         device: ``auto`` means the recipe's where it is to be had here; so for the next two.
         precision: number format of the weights.
         attention: attention backend.
+        init_image: what the picture started from, where it started from one; the recipe knows
+            its hash only.
+        mask: the same for the mask.
 
     Raises:
         PictureError: no picture, or none with a recipe of ours.
+        RequestError: the recipe starts from a picture that was not given.
         ModelError: the weights are not there; name them by ``model``.
     """
     path = Path(path)
     then = read_recipe(path)
     with opened(path) as image:
         stored, kind = image.convert("RGB"), image.format
-    drawn = _draw(then, model or then.request.model, (device, precision, attention))
+    inputs = Inputs()
+    for picture in (init_image, mask):
+        if picture is not None:
+            inputs.add(picture)
+    drawn = _draw(then, model or then.request.model, (device, precision, attention), inputs)
     redrawn = drawn.image
     if kind == "JPEG":  # the file never held the very pixels: store the new ones the same way
         redrawn = Image.open(io.BytesIO(encode_picture(redrawn, drawn.recipe, ".jpg")))
@@ -120,19 +131,21 @@ def causes(then: Recipe, now: Recipe) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _draw(then: Recipe, model: str, asked: tuple[str, str, str]) -> Picture:
+def _draw(then: Recipe, model: str, asked: tuple[str, str, str], inputs: Inputs) -> Picture:
     """Draws with what was asked for, and for the rest as the recipe did, where that can be had."""
     recorded = (then.device, then.precision, then.attention)
     pairs = zip(asked, recorded, strict=True)
     wanted = [old if name == "auto" else name for name, old in pairs]
     request = then.request.model_copy(update={"model": model})
     try:
-        return _drawn(request, wanted)
+        return _drawn(request, wanted, inputs)
     except UnavailableError:
-        return _drawn(request, asked)
+        return _drawn(request, asked, inputs)
 
 
-def _drawn(request: Request, runtime: Sequence[str]) -> Picture:
+def _drawn(request: Request, runtime: Sequence[str], inputs: Inputs) -> Picture:
     device, precision, attention = runtime
-    studio = Studio(request.model, device=device, precision=precision, attention=attention)
+    studio = Studio(
+        request.model, device=device, precision=precision, attention=attention, inputs=inputs
+    )
     return next(studio.generate(request))

@@ -19,6 +19,10 @@ def configure(parser: Parser) -> None:
     parser.add_argument(
         "--model", metavar="TEXT", help="draw with this model instead of the recipe's"
     )
+    parser.add_argument(
+        "--init-image", type=Path, metavar="PICTURE", help="what it started from, if from a picture"
+    )
+    parser.add_argument("--mask", type=Path, metavar="PICTURE", help="its mask, if it had one")
     add_json_flag(parser, "the verdict as one JSON object")
     add_machine_flags(parser)
 
@@ -32,6 +36,8 @@ def run(options: Namespace) -> int:
         device=options.device,
         precision=options.precision,
         attention=options.attention,
+        init_image=options.init_image,
+        mask=options.mask,
     )
     print(_as_json(verdict) if options.json else as_text(verdict))
     return 0 if verdict.exact else 1
