@@ -13,12 +13,15 @@ from typing import Any
 import yaml
 
 from studio.errors import ModelError, RequestError
-from studio.pipelines import diffusers_folder, families, hub, registry, single_file
+from studio.pipelines import diffusers_folder, families, hub, registry, single_file, weights
 from studio.pipelines.diffusers_folder import read_json
 from studio.pipelines.request import Defaults, Request
 
 FAMILY = "stable-diffusion"
 """Family of models in that architecture, but of no published size."""
+
+ENLARGING = ("esrgan", "lanczos")
+"""Families of upscalers of pixels, without latents (see :mod:`studio.pipelines.upscaling`)."""
 
 _PLAIN = ("DPM++ 2M", "Automatic", 25, 7.0)  # sampler, schedule, steps, guidance without a card
 
@@ -70,18 +73,49 @@ class ModelCard:
         Raises:
             ModelError: it cannot be read.
         """
+        if self.family in ENLARGING:
+            return {}
         if self.path.is_file():
             config = single_file.scheduler_config(self.path)
         else:
             config = read_json(self.path / "scheduler" / "scheduler_config.json", self.name)
         return {**config, "prediction_type": self.prediction} if self.prediction else config
 
-    def check(self, request: Request) -> None:
-        """Refuses a size that this model's latents cannot hold.
+    def weights_sha256(self) -> str:
+        """The fingerprint that pictures of this model carry, without loading it.
 
         Raises:
-            RequestError: width or height; names the nearest sizes.
+            ModelError: weights are missing, broken or unsafe.
         """
+        if self.family == "lanczos":
+            return "0" * 64
+        if self.path.is_file():
+            return weights.fingerprint(self.path.parent, [self.path])
+        return diffusers_folder.weights_sha256(self.path, self.name)
+
+    def check(self, request: Request) -> None:
+        """Refuses a size that this model's latents cannot hold, and what it cannot do at all.
+
+        Raises:
+            RequestError: width or height; names the nearest sizes. ``upscale`` of a model that
+                draws, or its lack with an upscaler.
+        """
+        if self.family in ENLARGING and request.upscale is None:
+            raise RequestError(
+                "upscale",
+                None,
+                f"{self.name} enlarges pictures only",
+                valid="an integer from 1 to 4",
+            )
+        if self.family in ENLARGING:
+            return
+        if request.upscale is not None and "upscal" not in self.family:
+            raise RequestError(
+                "upscale",
+                request.upscale,
+                f"the model {self.name} draws pictures, it enlarges none",
+                valid="the model lanczos, or the file of an upscaler",
+            )
         for field in ("width", "height"):
             size: int = getattr(request, field) or self.scale
             low = size // self.scale * self.scale
@@ -120,6 +154,8 @@ def card(name_or_path: str, *, allow_download: bool = False) -> ModelCard:
     for entry in registry.entries():
         if entry.name == name_or_path:
             return _added(entry)
+    if name_or_path == "lanczos":
+        return _upscaler("lanczos", Path())
     path = Path(name_or_path)
     if path.is_file():
         return _of_file(path)
@@ -172,7 +208,14 @@ def _added(entry: registry.Entry) -> ModelCard:
     return replace(found, name=entry.name, licence=entry.licence, prediction=entry.prediction or "")
 
 
+def _upscaler(family: str, path: Path) -> ModelCard:
+    title = "Resampling by Lanczos" if family == "lanczos" else "An upscaler of pictures"
+    return ModelCard(path.stem or family, path, family, "", title, _defaults(64, 64))
+
+
 def _of_file(path: Path) -> ModelCard:
+    if families.enlarges(weights.check(path).shapes):
+        return _upscaler("esrgan", path)
     family = single_file.family_of(path)
     size = single_file.native_size(path, family)
     return ModelCard(path.stem, path, family.name, "", family.title, _defaults(size, size))

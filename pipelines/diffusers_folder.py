@@ -40,26 +40,34 @@ def load(folder: Path, name: str, runtime: Runtime) -> dict[str, Any]:
         ModelError: unsupported pipeline, missing, broken or unsafe weights or configs.
     """
     index = read_index(folder, name)
-    towers = [part for part in TOWERS if _given(index, part)]
-    present = [part for part in PARTS if part not in TOWERS or part in towers]
-    tokenizers = {part: part.replace("text_encoder", "tokenizer") for part in towers}
+    present, tokenizers = _present(index)
     weights = {part: checked_weights(folder / part) for part in present}
-    paths = [path for found in weights.values() for path in found.files]
-    # The same weights draw otherwise under another configuration or vocabulary.
-    configured = (*present, "scheduler", *tokenizers.values())
-    paths += [path for part in configured for path in (folder / part).glob("*.json")]
     parts: dict[str, Any] = {"text_encoder": None, "tokenizer": None}
     with quiet():
         for part in present:
             parts[part] = _load_part(folder / part, weights[part].variant, runtime)
-        for part in tokenizers.values():
+        for part in tokenizers:
             parts[part] = _tokenizer(folder / part)
     return {
-        "weights_sha256": fingerprint(folder, paths),
+        "weights_sha256": weights_sha256(folder, name),
         "force_zeros_for_empty_prompt": bool(index.get("force_zeros_for_empty_prompt")),
         "requires_aesthetics_score": bool(index.get("requires_aesthetics_score")),
         **parts,
     }
+
+
+def weights_sha256(folder: Path, name: str) -> str:
+    """The fingerprint of a model (see :mod:`studio.pipelines.weights`), without loading it.
+
+    Raises:
+        ModelError: unsupported pipeline, missing, broken or unsafe weights.
+    """
+    present, tokenizers = _present(read_index(folder, name))
+    paths = [path for part in present for path in checked_weights(folder / part).files]
+    # The same weights draw otherwise under another configuration or vocabulary.
+    configured = (*present, "scheduler", *tokenizers)
+    paths += [path for part in configured for path in (folder / part).glob("*.json")]
+    return fingerprint(folder, paths)
 
 
 def read_index(folder: Path, name: str) -> dict[str, Any]:
@@ -87,6 +95,13 @@ def family_of(folder: Path, name: str) -> Family | None:
     for path in checked_weights(folder / "unet").files:
         shapes.update(check(path).shapes)
     return recognise(shapes)
+
+
+def _present(index: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The parts with weights, and the tokenizers of the text encoders among them."""
+    towers = [part for part in TOWERS if _given(index, part)]
+    present = [part for part in PARTS if part not in TOWERS or part in towers]
+    return present, [part.replace("text_encoder", "tokenizer") for part in towers]
 
 
 def _given(index: dict[str, Any], part: str) -> bool:

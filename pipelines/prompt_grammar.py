@@ -146,6 +146,8 @@ def parse(prompt: str, *, field: str = "prompt") -> Prompt:
             raise Prompt(prompt, (), field)._error(fault) from None
         nodes = tuple(tree)
     parsed = Prompt(prompt, nodes, field)
+    if not any(bracket in prompt for bracket in "()[]"):  # nothing in it can be wrong
+        return parsed
     parsed.at(0, _LONGEST_RUN)
     # What later steps show is checked piece by piece: going through all the steps would be slow.
     for node in _descend(node for node in nodes if not isinstance(node, Piece)):

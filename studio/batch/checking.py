@@ -16,6 +16,8 @@ from studio.pipelines.request import Request
 PICTURES = ("init_image", "mask")
 """The fields that may name a picture file."""
 
+_BLANK = {"prompt": "", "negative_prompt": "", "seed": 0, "variation_seed": 0}
+
 
 class Checker:
     """Checks rows one by one; what is the same in many of them is looked at once.
@@ -28,7 +30,8 @@ class Checker:
     def __init__(self, folder: Path, inputs: Inputs) -> None:
         self._folder = folder
         self._inputs = inputs
-        self._studios: dict[str, Studio | ModelError] = {}
+        self._studios: dict[str, Studio] = {}
+        self._resolved: dict[str, Request | ModelError | RequestError] = {}
         self._pictures: dict[str, str | PictureError] = {}
 
     def request(
@@ -62,22 +65,34 @@ class Checker:
     def resolved(
         self, request: Request, cells: Mapping[str, Cell], lines: Mapping[int, str]
     ) -> tuple[Request | None, list[Problem]]:
-        """The request as it will run on its model, every field filled. Loads no weights."""
-        studio = self._studio(request.model)
-        if isinstance(studio, ModelError):
-            at = cells.get("model", Cell(None, min(lines, default=0), 0))
-            problem = Problem(at.line, at.column, "model", studio.what.rstrip("."), studio.valid)
-            return None, [problem]
-        known = {
-            name: self._pictures.get(str(getattr(request, name)))
-            for name in PICTURES
-            if getattr(request, name) is not None
-        }
+        """The request as it will run on its model, every field filled. Loads no weights.
+
+        Args:
+            request: what :meth:`request` gave, with its seeds set.
+            cells: the row's values by field.
+            lines: the row's own lines by their numbers.
+        """
+        # Thousands of rows differ in prompts and seeds alone, on which nothing else depends.
+        own = {name: getattr(request, name) for name in _BLANK}
+        key = request.model_copy(update=_BLANK).to_json()
+        if key not in self._resolved:
+            try:
+                self._resolved[key] = self._resolve(request)
+            except (ModelError, RequestError) as error:
+                self._resolved[key] = error
+        found = self._resolved[key]
+        if isinstance(found, Request):
+            return found.model_copy(update=own), []
+        if isinstance(found, ModelError):
+            found = RequestError("model", None, found.what.rstrip("."), valid=found.valid)
+        return None, [_located(found, cells, lines)]
+
+    def _resolve(self, request: Request) -> Request:
+        if request.model not in self._studios:
+            self._studios[request.model] = Studio(request.model, inputs=self._inputs)
+        known = {name: self._pictures.get(str(getattr(request, name))) for name in PICTURES}
         update = {name: found for name, found in known.items() if isinstance(found, str)}
-        try:
-            return studio.resolve(request.model_copy(update=update)), []
-        except RequestError as error:
-            return None, [_located(error, cells, lines)]
+        return self._studios[request.model].resolve(request.model_copy(update=update))
 
     def absolute(self, field: str, name: str) -> str:
         """A picture's path from anywhere; hashes and ``alpha`` stay what they are."""
@@ -98,14 +113,6 @@ class Checker:
             return []
         reason = found.what.rstrip(".")
         return [Problem(cell.line, cell.column, field, reason, found.valid, shown(cell.value))]
-
-    def _studio(self, model: str) -> Studio | ModelError:
-        if model not in self._studios:
-            try:
-                self._studios[model] = Studio(model, inputs=self._inputs)
-            except ModelError as error:
-                self._studios[model] = error
-        return self._studios[model]
 
 
 def _located(error: RequestError, cells: Mapping[str, Cell], lines: Mapping[int, str]) -> Problem:

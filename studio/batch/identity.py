@@ -9,6 +9,7 @@ import hashlib
 import json
 from functools import lru_cache
 
+from studio.pipelines.cards import card
 from studio.pipelines.request import Request
 
 _DRAWN_SEEDS = 2**32  # as for seeds drawn at random: what other tools can type in
@@ -50,7 +51,4 @@ def weights_sha256(model: str) -> str:
     Raises:
         ModelError: there is no such model, or its weights are missing or broken.
     """
-    from studio.pipelines import diffusers_folder
-    from studio.pipelines.cards import card
-
-    return diffusers_folder.weights_sha256(card(model).folder)
+    return card(model).weights_sha256()

@@ -52,6 +52,7 @@ FLAGS = tuple(
 
 _WORD = re.compile(r"""(?:[^\s'"\\]+|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""")
 _PART = re.compile(r"""([^'"\\]+)|\\(.)|'([^']*)'|"((?:[^"\\]|\\.)*)\"""")
+_ROOM = re.compile(r"\s*")
 _IN_QUOTES = re.compile(r'\\(["\\])')
 
 
@@ -176,9 +177,9 @@ def _words(line: _Line, text: str) -> list[_Word]:
     words: list[_Word] = []
     position = 0
     while position < len(text):
-        if text[position].isspace():
-            position += 1
-            continue
+        position = _ROOM.match(text, position).end()  # type: ignore[union-attr]
+        if position == len(text):
+            break
         found = _WORD.match(text, position)
         if found is None or not _ends(text, found.end()):
             start = found.end() if found else position
