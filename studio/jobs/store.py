@@ -224,7 +224,8 @@ class Store:
                 f"UPDATE jobs SET {assignments} WHERE id = ? AND status = COALESCE(?, status)",
                 (*values, id, only_if),
             )
-            self._touch(connection, id)
+            if cursor.rowcount == 1:
+                self._touch(connection, id)
             return cursor.rowcount == 1
 
     def _touch(self, connection: sqlite3.Connection, id: str) -> None:
