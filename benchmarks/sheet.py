@@ -6,20 +6,16 @@ python -m benchmarks.sheet --out docs/pictures/sheet.png
 from __future__ import annotations
 
 import argparse
-import math
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from rich.progress import track
 
 from studio import Studio
+from studio.contact_sheet import ContactSheet
 
 PROMPTS = Path(__file__).with_name("everyday.txt")
-
-_GAP, _LINES, _LINE = 8, 2, 14
-_PAPER, _INK = (250, 250, 250), (40, 40, 40)
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -30,19 +26,10 @@ def read_prompts(path: Path) -> list[str]:
 
 def labelled_sheet(pictures: Sequence[Image.Image], labels: Sequence[str]) -> Image.Image:
     """Pictures of one size in a square, each above its label, which may take two lines."""
-    width, height = pictures[0].size
-    columns = math.ceil(math.sqrt(len(pictures)))
-    rows = math.ceil(len(pictures) / columns)
-    cell = (width + _GAP, height + _LINES * _LINE + _GAP)
-    sheet = Image.new("RGB", (columns * cell[0] + _GAP, rows * cell[1] + _GAP), _PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_LINE - 3)
-    for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        left, top = _GAP + place % columns * cell[0], _GAP + place // columns * cell[1]
-        sheet.paste(picture, (left, top))
-        lines = textwrap.wrap(label, width // 6, max_lines=_LINES, placeholder="...")
-        for n, line in enumerate(lines):
-            pen.text((left, top + height + n * _LINE), line, fill=_INK, font=font)
-    return sheet
+    sheet = ContactSheet(len(pictures), pictures[0].size, lines=2)
+    for picture, label in zip(pictures, labels, strict=True):
+        sheet.add(picture, label)
+    return sheet.image
 
 
 def draw(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -20,12 +21,14 @@ from studio.inputs import Inputs
 from studio.metadata import Recipe, Versions, pixel_sha256
 from studio.picture import Picture
 from studio.pipelines.components import ModelCard, card, load
-from studio.pipelines.inputs import Sources, natural_size
+from studio.pipelines.inputs import extended_size, natural_size
 from studio.pipelines.request import Defaults, Request
 
 if TYPE_CHECKING:
+    from studio.batch.job import Result
     from studio.pipelines.components import Components
-    from studio.pipelines.drawing import Result, Step
+    from studio.pipelines.drawing import Result as Drawn
+    from studio.pipelines.drawing import Step
 
 
 class Studio:
@@ -60,6 +63,11 @@ class Studio:
         self._runtime = (device, precision, attention)
         self._components: Components | None = None
         self._lock = threading.RLock()
+
+    @property
+    def model(self) -> str:
+        """The model as it was named."""
+        return self._model
 
     def resolve(self, prompt: str | Request, **fields: object) -> Request:
         """The request as it will run: checked, and every open field filled. Loads no weights.
@@ -136,7 +144,56 @@ class Studio:
         if batch_size is not None and batch_size < 1:
             raise RequestError("batch_size", batch_size, "out of range", valid="1 or more")
         request = self.resolve(prompt, **fields)
-        return self._drawn(request, self.inputs.sources(request), on_step, cancel, batch_size)
+        return self._drawn(request.singles(), on_step, cancel, batch_size)
+
+    def draw(
+        self,
+        requests: Sequence[Request],
+        *,
+        on_step: Callable[[Step], None] | None = None,
+        cancel: Callable[[], bool] | None = None,
+        batch_size: int | None = None,
+    ) -> Iterator[Picture]:
+        """Draws one picture for each of several requests, as :meth:`generate` does.
+
+        Args:
+            requests: resolved, ``count`` 1, alike but for prompts and seeds; at least one.
+            on_step: see :meth:`generate`; likewise the others and what is raised.
+            cancel: see there.
+            batch_size: see there.
+        """
+        return self._drawn(requests, on_step, cancel, batch_size)
+
+    def batch(
+        self,
+        requests: Iterable[str | Request | Mapping[str, object]],
+        *,
+        out: str | Path,
+        name: str | None = None,
+    ) -> Iterator[Result]:
+        """Draws many pictures into a folder; what is there already is not drawn again.
+
+        Whatever ends it (a kill, a power loss, a full disk), the same call goes on where it was.
+        See :mod:`studio.batch`.
+
+        Args:
+            requests: prompts, whole requests or their fields. An open seed follows from the other
+                fields, so that the same call means the same pictures.
+            out: the folder.
+            name: template of the file names, such as ``{index}_{seed}_{prompt:40}``.
+
+        Returns:
+            What came of each picture, in the order in which they are finished; those that were
+            there already come first. A picture that fails is one of them, not an error.
+
+        Raises:
+            RequestError: at the call: one of the requests cannot be used.
+            OutputError: the folder cannot be written to, or is full.
+            ModelError, UnavailableError: nothing can be drawn.
+        """
+        from studio.batch.of_requests import batch_of_requests
+
+        return batch_of_requests(self, requests, Path(out), name)
 
     def load(self) -> Components:
         """Loads the weights unless they are there, and returns them."""
@@ -149,18 +206,18 @@ class Studio:
 
     def _drawn(
         self,
-        request: Request,
-        sources: Sources,
+        requests: Sequence[Request],
         on_step: Callable[[Step], None] | None,
         cancel: Callable[[], bool] | None,
         batch_size: int | None,
     ) -> Iterator[Picture]:
         from studio.pipelines.drawing import draw
 
+        sources = self.inputs.sources(requests[0])
         components = self.load()
         results = draw(
             components,
-            request.singles(),
+            requests,
             sources,
             on_step=on_step,
             cancel=cancel,
@@ -179,12 +236,14 @@ def _sized(defaults: Defaults, request: Request, image: Image.Image | None) -> D
     if image is None:
         return defaults
     sides = request.extend_left + request.extend_right, request.extend_top + request.extend_bottom
-    seen = image.width + sides[0], image.height + sides[1]
-    width, height = seen if any(sides) else natural_size(seen, defaults)
+    if any(sides):
+        width, height = extended_size(image.size, sides)
+    else:
+        width, height = natural_size(image.size, defaults)
     return replace(defaults, width=width, height=height)
 
 
-def _picture(result: Result, components: Components) -> Picture:
+def _picture(result: Drawn, components: Components) -> Picture:
     runtime = components.runtime
     recipe = Recipe(
         request=result.request,

@@ -123,7 +123,8 @@ def _into(folder: Path) -> Iterator[None]:
 @contextmanager
 def _written(part: Path, data: bytes) -> Iterator[Path]:
     """The file ``part`` with all of ``data`` on the disk, gone after the block."""
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(part, flags, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -162,7 +163,7 @@ def _given_name(part: Path, target: Path) -> bool:
 
 def _claim_and_replace(part: Path, target: Path) -> None:
     """For file systems without hard links: claims the name, then renames over the claim."""
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         part.replace(target)
     except OSError:

@@ -72,6 +72,7 @@ class Recipe(BaseModel):
         timings: seconds per stage.
         recovery: steps taken to recover on the way (out of memory, NaN), in order.
         template: the prompt before its random choices (wildcards, alternatives), where it had any.
+        choices_seed: what those choices follow from.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -87,6 +88,7 @@ class Recipe(BaseModel):
     timings: Timings | None = None
     recovery: tuple[str, ...] = ()
     template: str | None = None
+    choices_seed: int | None = None
 
     def parameters(self) -> str:
         """The recipe as AUTOMATIC1111's text."""

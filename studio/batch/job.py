@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from studio.batch.identity import job_id, weights_sha256
+from studio.batch.sheet import Row
 from studio.pipelines.request import Request
 
 
@@ -18,19 +20,22 @@ class Job:
         id: SHA-256 of the request and the weights' hash, see :func:`identity.job_id`.
         index: its place in the batch, from 1.
         request: resolved, ``count`` 1.
-        template: the prompt before its random choices, where there were any.
-        axes: the values of the lists that were multiplied, by the name of their field.
-        line: line of the file that it comes from, from 1; 0 = none.
+        row: that asks for it, its request of one picture too.
+        choices_seed: what the random choices of its prompt follow from.
         name: name of its picture's file, once it is planned.
     """
 
     id: str
     index: int
     request: Request
-    template: str | None = None
-    axes: Mapping[str, object] = field(default_factory=dict)
-    line: int = 0
+    row: Row
+    choices_seed: int = 0
     name: str = ""
+
+    @property
+    def template(self) -> str | None:
+        """The prompt before its random choices, where it had any."""
+        return self.row.template if self.row.template != self.request.prompt else None
 
 
 @dataclass(frozen=True)
@@ -74,3 +79,19 @@ class Result:
     drawn: bool = False
     seconds: float | None = None
     notes: tuple[str, ...] = ()
+
+
+def jobs_of(rows: Iterable[Row], choices_seed: int = 0) -> Iterator[Job]:
+    """The jobs of all pictures that the rows ask for, in order. Loads no weights.
+
+    Raises:
+        ModelError: the weights of a model are missing or broken.
+    """
+    index = 0
+    for row in rows:
+        weights = weights_sha256(row.request.model)
+        singles = zip(row.resolved.singles(), row.request.singles(), strict=True)
+        for resolved, asked in singles:
+            index += 1
+            own = row if row.request.count == 1 else replace(row, request=asked)
+            yield Job(job_id(resolved, weights), index, resolved, own, choices_seed)

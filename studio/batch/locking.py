@@ -34,7 +34,7 @@ class Presence:
         self.name = secrets.token_hex(8)
         self._path = folder / (self.name + _ENDING)
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             locked = _lock(self._descriptor)
         except OSError as error:
             raise OutputError(

@@ -11,15 +11,19 @@ from pathlib import Path
 from PIL import Image
 
 from studio.batch.identity import job_id
+from studio.batch.job import Job
 from studio.errors import PictureError
 from studio.metadata import Recipe, encode_picture, pixel_sha256, read_recipe
 from studio.picture_files import read_pixels
 
 
-def encoded(image: Image.Image, recipe: Recipe, suffix: str, template: str | None) -> bytes:
-    """The file of a picture: without the time that it took, which differs from run to run."""
-    recipe = recipe.model_copy(update={"timings": None, "template": template})
-    return encode_picture(image, recipe, suffix)
+def encoded(image: Image.Image, recipe: Recipe, job: Job) -> bytes:
+    """The file of a job's picture: without the time that it took, which differs from run to run."""
+    update: dict[str, object] = {"timings": None}
+    if job.template is not None:
+        update |= {"template": job.template, "choices_seed": job.choices_seed}
+    recipe = recipe.model_copy(update=update)
+    return encode_picture(image, recipe, Path(job.name).suffix)
 
 
 def holds(path: Path, job: str) -> bool:

@@ -55,6 +55,11 @@ class Run:
         self._names, self._entries = self._plan()
 
     @property
+    def jobs(self) -> list[Job]:
+        """All jobs, each once."""
+        return list(self._jobs.values())
+
+    @property
     def missing(self) -> list[Job]:
         """The jobs whose pictures were not there at the start."""
         return [job for job in self._jobs.values() if self._entries[job.id].state != "done"]

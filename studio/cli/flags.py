@@ -13,15 +13,22 @@ from studio.pipelines.request import Request
 _METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
-def add_request_flags(parser: Parser) -> None:
-    """Adds one flag per field of :class:`Request`, of the same name; the prompt is positional."""
-    group = parser.add_argument_group(
-        "request", "What is left out is the model's own default, and the seed is drawn at random."
-    )
+def add_request_flags(parser: Parser, *, prompt: bool = True) -> None:
+    """Adds one flag per field of :class:`Request`, of the same name.
+
+    Args:
+        prompt: whether the prompt is an argument; without it, the flags are for many prompts.
+    """
+    about = "What is left out is the model's own default, and the seed is drawn at random."
+    if not prompt:
+        about = "For rows that say nothing else."
+    group = parser.add_argument_group("request", about)
     for name, field in Request.model_fields.items():
         kind, choices = _kind(field.annotation)
         text = (field.description or "").replace("%", "%%")
         if field.is_required():
+            if not prompt:
+                continue
             parser.add_argument(name, metavar=name.upper(), type=_reader(kind), help=text)
             continue
         if field.default not in (None, ""):
@@ -43,7 +50,7 @@ def add_request_flags(parser: Parser) -> None:
 
 def request_fields(options: Namespace) -> dict[str, object]:
     """The fields of a request that were given on the command line."""
-    given = {name: getattr(options, name) for name in Request.model_fields}
+    given = {name: getattr(options, name, None) for name in Request.model_fields}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -7,10 +7,10 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 
 from studio.cli import progress
-from studio.cli.contact_sheet import ContactSheet
 from studio.cli.flags import add_json_flag, add_machine_flags, add_request_flags, request_fields
 from studio.cli.parser import Namespace, Parser
 from studio.cli.quiet import quiet_libraries
+from studio.contact_sheet import ContactSheet
 from studio.errors import OutputError
 from studio.facade import Studio
 from studio.picture import Picture

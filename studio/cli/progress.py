@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as RichBar
+
     from studio.picture import Picture
     from studio.pipelines.request import Request
     from studio.pipelines.text_to_image import Step
@@ -106,21 +108,7 @@ class Bar(Progress):
     """A live bar over all pictures with the time that is left, for terminals."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
-        from rich.progress import Progress as RichBar
-
-        self._bar = RichBar(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[left]}", markup=False),
-            console=Console(stderr=True),
-            transient=True,
-            redirect_stdout=False,
-            refresh_per_second=4,  # each refresh takes time from the drawing
-        )
+        self._bar = rich_bar()
         self._task = self._bar.add_task("", total=None, left="")
         self._count = self._done = 0
 
@@ -160,6 +148,24 @@ class Bar(Progress):
     def __exit__(self, *_: object) -> None:
         """Takes the bar away."""
         self._bar.stop()
+
+
+def rich_bar() -> RichBar:
+    """A bar on standard error with room for text before and after it (the field ``left``)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[left]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        refresh_per_second=4,  # each refresh takes time from the drawing
+    )
 
 
 def choose(*, as_json: bool, quiet: bool) -> Progress:

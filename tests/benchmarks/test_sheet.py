@@ -31,6 +31,6 @@ def test_the_sheet_is_about_square_and_shows_each_picture(
     pictures = [Image.new("RGB", (32, 32), (n, 0, 200)) for n in range(count)]
     sheet = labelled_sheet(pictures, ["a thing"] * count)
     assert sheet.width == columns * 40 + 8
-    assert sheet.height == rows * (32 + 28 + 8) + 8
+    assert sheet.height == rows * (32 + 2 * 12 + 2 * 8) + 8
     shown = {colour for _, colour in sheet.getcolors(10_000) or []}
     assert {(n, 0, 200) for n in range(count)} <= shown

@@ -16,11 +16,11 @@ from unittest import mock
 import pytest
 
 import studio
-from studio.cli.contact_sheet import MAX_SIDE, ContactSheet
 from studio.cli.main import COMMANDS, main
 from studio.cli.progress import Bar
 from studio.cli.quiet import quiet_libraries
 from studio.cli.table import human_size
+from studio.contact_sheet import MAX_SIDE, ContactSheet
 from studio.errors import PictureError
 from studio.pipelines.request import Request
 from studio.schedulers import catalogue

@@ -15,6 +15,7 @@ from studio.batch.engine import Pack
 from studio.batch.identity import job_id
 from studio.batch.job import Job, Outcome
 from studio.batch.pictures import encoded
+from studio.batch.sheet import Row
 from studio.errors import NotANumberError
 from studio.metadata import Recipe, Versions, pixel_sha256
 from studio.pipelines.request import Defaults, Request
@@ -27,7 +28,11 @@ def job(index: int, **fields: object) -> Job:
     """The job of one stub picture."""
     usual: dict[str, object] = {"prompt": f"picture {index}", "seed": index}
     request = Request.of(**{**usual, **fields}).resolve(_DEFAULTS)
-    return Job(job_id(request, WEIGHTS), index, request)
+    return Job(job_id(request, WEIGHTS), index, request, _row(index, request))
+
+
+def _row(index: int, request: Request) -> Row:
+    return Row(index, index, request.prompt, request, request)
 
 
 def jobs(count: int, **fields: object) -> list[Job]:
@@ -82,7 +87,7 @@ def picture_file(job: Job) -> bytes:
         attention="none",
         pixel_sha256=pixel_sha256(image),
     )
-    return encoded(image, recipe, Path(job.name).suffix, job.template)
+    return encoded(image, recipe, job)
 
 
 @cache
