@@ -55,27 +55,21 @@ class Expander:
         if any(axis.field in entry.cells for axis in self.axes):  # which hides what it replaces
             faults += self._others(entry, lines)
         one = _One(self, entry, lines, self._key(entry))
-        made: list[list[Row] | tuple[list[Problem], dict[str, Cell]]] = []
-        count = 1
+        made: list[tuple[list[Row], list[Problem], Mapping[str, Cell]]] = []
         for point in product(*(axis.values for axis in self.axes)):
-            cells = {axis.field: cell for axis, (_, cell) in zip(self.axes, point, strict=True)}
-            texts = tuple(
-                (axis.field, text) for axis, (text, _) in zip(self.axes, point, strict=True)
-            )
-            rows, problems = one.at(cells, texts, faults)
-            made.append(rows if not problems else (problems, cells))
-            if rows:
-                count = max(count, sum(row.request.count for row in rows))
-        self._pictures += count
-        if not any(isinstance(part, list) for part in made):
-            every = dict.fromkeys(p for part in made for p in part[0] if isinstance(p, Problem))
+            named = list(zip((axis.field for axis in self.axes), point, strict=True))
+            cells = {name: cell for name, (_, cell) in named}
+            texts = tuple((name, text) for name, (text, _) in named)
+            made.append((*one.at(cells, texts, faults), cells))
+        self._pictures += max(1, *(sum(row.request.count for row in rows) for rows, *_ in made))
+        if all(problems for _, problems, _ in made):
+            every = dict.fromkeys(problem for _, problems, _ in made for problem in problems)
             yield self._bad(entry, list(every), {})
             return
-        for part in made:
-            if isinstance(part, tuple):
-                yield self._bad(entry, *part)
-                continue
-            for row in part:
+        for rows, problems, cells in made:
+            if problems:
+                yield self._bad(entry, problems, cells)
+            for row in rows:
                 self._rows += 1
                 yield replace(row, index=self._rows)
 

@@ -76,13 +76,15 @@ def read(
         expander.first_seed = int(str(given)) if known else open_seed(choices_seed, "first")
         expander.step = int(iterate_seed)
         expander.base = {name: cell for name, cell in held.items() if name != "seed"}
+    if isinstance(source, bytes):
+        return _read(source, "", form, expander, fatal)
     try:
-        data = source if isinstance(source, bytes) else read_bytes(source)
+        data = read_bytes(source)
     except OSError as error:
         reason = f"{source} cannot be read: {error.strerror or error}"
         fatal.append(Problem(0, 0, "", reason, "a file of prompts, or - for standard input"))
         return Sheet((), fatal=tuple(fatal), choices_seed=choices_seed)
-    return _read(data, "" if isinstance(source, bytes) else str(source), form, expander, fatal)
+    return _read(data, str(source), form, expander, fatal)
 
 
 def _read(data: bytes, name: str, form: Form, expander: Expander, fatal: list[Problem]) -> Sheet:

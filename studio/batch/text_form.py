@@ -52,7 +52,8 @@ FLAGS = tuple(
 
 _WORD = re.compile(r"""(?:[^\s'"\\]+|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""")
 _PART = re.compile(r"""([^'"\\]+)|\\(.)|'([^']*)'|"((?:[^"\\]|\\.)*)\"""")
-_ROOM = re.compile(r"\s*")
+_QUOTING = re.compile(r"""['"\\]""")
+_ROOM = re.compile(r"\s+")
 _IN_QUOTES = re.compile(r'\\(["\\])')
 
 
@@ -177,9 +178,9 @@ def _words(line: _Line, text: str) -> list[_Word]:
     words: list[_Word] = []
     position = 0
     while position < len(text):
-        position = _ROOM.match(text, position).end()  # type: ignore[union-attr]
-        if position == len(text):
-            break
+        if room := _ROOM.match(text, position):
+            position = room.end()
+            continue
         found = _WORD.match(text, position)
         if found is None or not _ends(text, found.end()):
             start = found.end() if found else position
@@ -192,7 +193,7 @@ def _words(line: _Line, text: str) -> list[_Word]:
             )
             return words
         raw = found[0]
-        word = _PART.sub(_unquoted, raw)
+        word = _PART.sub(_unquoted, raw) if _QUOTING.search(raw) else raw
         words.append(_Word(word, position + 1, raw.startswith("--")))
         position = found.end()
     return words
