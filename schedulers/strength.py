@@ -7,6 +7,8 @@ https://arxiv.org/abs/2108.01073).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from diffusers.schedulers.scheduling_sasolver import SASolverScheduler
@@ -31,7 +33,7 @@ def begin(scheduler: Scheduler, steps: int, strength: float) -> int:
     if skipped == steps:
         return len(scheduler.timesteps)
     if isinstance(scheduler, TwoStageScheduler):
-        index = scheduler.step_starts[skipped]
+        index: int = scheduler.step_starts[skipped]
     else:
         index = skipped * int(getattr(scheduler, "order", 1))
     if isinstance(scheduler, PNDMScheduler):
@@ -50,20 +52,21 @@ def noised(scheduler: Scheduler, clean: Tensor, unit: Tensor, index: int) -> Ten
         unit: noise [B, C, h, w] of variance 1.
         index: less than the number of timesteps.
     """
+    noisy: Tensor
+    middles = getattr(scheduler, "sigmas_interpol", None)
     if isinstance(scheduler, SASolverScheduler):  # its own looks the level up by whole timestep
         sigma = scheduler.sigmas[index].to(clean)
-        alpha = (sigma**2 + 1) ** -0.5
-        return alpha * clean + sigma * alpha * unit
-    middles = getattr(scheduler, "sigmas_interpol", None)
-    if middles is not None and not getattr(scheduler, "state_in_first_order", True):
+        noisy = (clean + sigma * unit) * (sigma**2 + 1) ** -0.5
+    elif middles is not None and not getattr(scheduler, "state_in_first_order", True):
         # diffusers' DPM2 in the middle of a step; its own gives the level of the step's end
         late = int(hasattr(scheduler, "sigmas_down"))
-        return clean + middles[index - late].to(clean) * unit
-    noisy: Tensor = scheduler.add_noise(clean, unit, scheduler.timesteps[index : index + 1])
+        noisy = clean + middles[index - late].to(clean) * unit
+    else:
+        noisy = scheduler.add_noise(clean, unit, scheduler.timesteps[index : index + 1])
     return noisy
 
 
-def _repeat_second(scheduler: PNDMScheduler, skipped: int) -> None:
+def _repeat_second(scheduler: Any, skipped: int) -> None:
     """Lets PLMS warm up where it starts.
 
     It takes its first step twice, so the second timestep of a walk stands in ``timesteps`` twice.

@@ -65,7 +65,7 @@ class Inputs:
         with self._lock:
             found = self._known.get(reference) or self._file(reference)
         try:
-            image = found if isinstance(found, Image.Image) else found and read_picture(found)
+            image = read_picture(found) if isinstance(found, Path) else found
         except PictureError:
             image = None
         if image is None or reference != HASHED + pixel_sha256(image):
@@ -136,6 +136,6 @@ class Inputs:
         buffer = io.BytesIO()
         frames = PngImagePlugin.PngInfo()
         for key, text in image.info.items():  # how many frames an animation had, see upright
-            frames.add_text(key, text)
+            frames.add_text(str(key), str(text))
         image.save(buffer, "PNG", pnginfo=frames)
         return write_new(self._folder, path.stem, path.suffix, buffer.getvalue())
