@@ -1,1 +1,1 @@
-"""The Gradio page: one file a tab. :func:`studio.webui.page.building.mount` puts it into a server."""
+"""The Gradio page: one file a tab. `building.mount` puts it into a server."""

@@ -23,8 +23,11 @@ from studio.webui.page import (
 )
 from studio.webui.page.desk import Desk
 from studio.webui.page.form import QUIET, Choices
+from studio.webui.page.grid import Grid
 from studio.webui.page.history import History
 from studio.webui.page.panel import REMEMBER
+from studio.webui.page.picture_info import PictureInfo, taken
+from studio.webui.page.prompt_file import PromptFile
 from studio.webui.page.texts import label, translations, words
 from studio.webui.page.theme import script, style_sheet, theme
 from studio.webui.page.visitors import owner
@@ -43,7 +46,10 @@ def build(service: Service) -> gr.Blocks:
     """
     choices = _choices(service)
     with gr.Blocks(
-        title=words("en")["title"], analytics_enabled=False, delete_cache=(3600, KEPT_S)
+        title=words("en")["title"],
+        analytics_enabled=False,
+        delete_cache=(3600, KEPT_S),
+        fill_width=True,
     ) as page:
         _header()
         with gr.Tabs(selected="text_to_image", elem_classes=["rooms"]) as tabs:
@@ -57,17 +63,25 @@ def build(service: Service) -> gr.Blocks:
                     "upscale": upscale,
                 }.items()
             }
+            info = PictureInfo()
+            grid = Grid(service, choices)
+            prompt_file = PromptFile(service)
             history = History(service)
-            installed = models.build(service)
+            installed = models.build()
         for desk in desks.values():
             _connect_sending(desk, desks, tabs)
-            page.load(desk.resume, None, desk.resumed, **QUIET)
         _connect_history(history, service, desks, tabs)
+        _connect_info(info, desks["text_to_image"], tabs)
 
-        def opened(request: gr.Request) -> tuple[Any, str]:
-            return _tab_of_address(service, request), models.table(service.models(), request)
+        def opened(request: gr.Request) -> list[Any]:
+            resumed = [change for desk in desks.values() for change in desk.resume(request)]
+            table = models.table(service.models(), request)
+            return [_tab_of_address(service, request), table, *resumed]
 
-        page.load(opened, None, [tabs, installed], **QUIET)
+        everywhere = [output for desk in desks.values() for output in desk.resumed]
+        page.load(opened, None, [tabs, installed, *everywhere], **QUIET)
+        for flock in (grid.flock, prompt_file.flock):
+            page.load(flock.follow, flock.kept, flock.outputs, **QUIET)
     return page
 
 
@@ -112,9 +126,9 @@ def mount(
 def _header() -> None:
     with gr.Row(elem_classes=["masthead"]):
         gr.HTML(
-            '<h1><svg viewBox="0 0 32 32" aria-hidden="true"><rect x="3" y="3" width="26" height="26"'
-            ' rx="7"/><path d="M8 22l6-8 4 5 3-3 4 6z"/><circle cx="21" cy="11" r="2.4"/></svg>'
-            "Latent Studio</h1>"
+            '<h1><svg viewBox="0 0 32 32" aria-hidden="true"><rect x="3" y="3" width="26"'
+            ' height="26" rx="7"/><path d="M8 22l6-8 4 5 3-3 4 6z"/><circle cx="21" cy="11"'
+            ' r="2.4"/></svg>Latent Studio</h1>'
         )
         gr.Markdown(label("tagline"), elem_classes=["tagline"])
         look = gr.Button(label("theme_toggle"), size="sm", min_width=44, elem_classes=["look"])
@@ -154,9 +168,7 @@ def _connect_history(
     history: History, service: Service, desks: dict[str, Desk], tabs: gr.Tabs
 ) -> None:
     """ "Use it": a job of the history goes back to the tab that it came from."""
-    outputs = [tabs]
-    for desk in desks.values():
-        outputs += [*desk.panel.outputs, *desk.form.inputs, *desk.own]
+    outputs = [tabs, *(output for desk in desks.values() for output in desk.resumed)]
 
     def use(id: str, request: gr.Request) -> list[Any]:
         try:
@@ -166,7 +178,7 @@ def _connect_history(
         name, changes = views.kind(job), []
         for other, desk in desks.items():
             if other == name:
-                changes += [*desk.panel.show(job, request), *desk.fill(job), *desk.taken(job)]
+                changes += desk.take_up(job, request)
             else:
                 changes += [gr.skip() for _ in desk.resumed]
         return [gr.Tabs(selected=name), *changes]
@@ -174,6 +186,15 @@ def _connect_history(
     history.use.click(use, history.job_id, outputs, **QUIET).then(
         None, history.job_id, None, js=REMEMBER, queue=False, api_visibility="private"
     )
+
+
+def _connect_info(info: PictureInfo, desk: Desk, tabs: gr.Tabs) -> None:
+    """ "Use it": the recipe of a picture goes into the form of text to image."""
+
+    def use(fields: str) -> list[Any]:
+        return [gr.Tabs(selected=desk.kind), *desk.fill(taken(fields))]
+
+    info.use.click(use, info.fields, [tabs, *desk.form.inputs], **QUIET)
 
 
 def _tab_of_address(service: Service, request: gr.Request) -> Any:

@@ -39,9 +39,7 @@ class Desk:
         self, service: Service, choices: Choices, kind: str, *, button: str = "button.draw"
     ) -> None:
         self.service, self.kind = service, kind
-        self.form = Form(
-            choices, upscaling=kind == "upscale", pictured=kind != "text_to_image"
-        )
+        self.form = Form(choices, upscaling=kind == "upscale", pictured=kind != "text_to_image")
         self.own: list[Component] = []
         self._button = button
         self._reuse: tuple[gr.Button, Component] | None = None
@@ -50,12 +48,14 @@ class Desk:
     @contextmanager
     def tab(self) -> Iterator[None]:
         """The tab itself; its columns are :meth:`ask`, :meth:`settings`, then the job."""
-        with gr.Tab(label(f"tab.{self.kind}"), id=self.kind, elem_id=f"tab-{self.kind}"):
-            with gr.Row(elem_classes=["desk"]):
-                yield
-                with gr.Column(elem_classes=["job"], min_width=0):
-                    others = [target for target in TARGETS if target != self.kind]
-                    self.panel = Panel(self.service, self.kind, others)
+        with (
+            gr.Tab(label(f"tab.{self.kind}"), id=self.kind, elem_id=f"tab-{self.kind}"),
+            gr.Row(elem_classes=["desk"]),
+        ):
+            yield
+            with gr.Column(elem_classes=["job"], min_width=0):
+                others = [target for target in TARGETS if target != self.kind]
+                self.panel = Panel(self.service, self.kind, others)
 
     @contextmanager
     def ask(self) -> Iterator[None]:
@@ -111,9 +111,11 @@ class Desk:
     def resume(self, request: gr.Request) -> list[Any]:
         """What the tab shows when the page opens: a job of its kind, and the form it came from."""
         job = self.panel.found(request)
-        filled = self.fill(job) if job else [gr.skip() for _ in self.form.inputs]
-        taken = self.taken(job) if job else [gr.skip() for _ in self.own]
-        return [*self.panel.show(job, request), *filled, *taken]
+        return [gr.skip() for _ in self.resumed] if job is None else self.take_up(job, request)
+
+    def take_up(self, job: Job, request: gr.Request) -> list[Any]:
+        """What makes the tab show a job and the form that it came from."""
+        return [*self.panel.show(job, request), *self.fill(job), *self.taken(job)]
 
     @property
     def resumed(self) -> list[Any]:

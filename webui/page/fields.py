@@ -144,13 +144,11 @@ def read(values: Mapping[str, Any]) -> dict[str, object]:
         for name, value in fields.items()
         if value is not None and value != Request.model_fields[name].default
     }
-    return {
-        name: value for name, value in given.items() if _ONLY_WITH.get(name, name) in given
-    }
+    return {name: value for name, value in given.items() if _ONLY_WITH.get(name, name) in given}
 
 
 def _value(name: str, value: Any) -> object:
-    if value is None or value == "" and name not in ("prompt", "negative_prompt"):
+    if value is None or (value == "" and name not in ("prompt", "negative_prompt")):
         return None
     kinds = _kinds(name)
     if CONTROLS[name].kind == "seed":

@@ -43,7 +43,9 @@ class History:
                     filters, value="all", label=label("history.status"), filterable=False
                 )
                 self._favourites = gr.Checkbox(label=label("history.favourites"))
-                refresh = gr.Button(label("button.refresh"), min_width=100, elem_classes=["refresh"])
+                refresh = gr.Button(
+                    label("button.refresh"), min_width=100, elem_classes=["refresh"]
+                )
             self._listed = gr.Textbox("", visible=False)  # ids of the jobs in the gallery
             self._job = gr.Textbox("", visible=False)  # id of the chosen one
             with gr.Row(elem_classes=["shelf"]):
@@ -103,9 +105,7 @@ class History:
         self._favourite.click(self._mark, self._job, self._shown, **QUIET)
         self._delete.click(lambda: gr.update(visible=True), None, self._confirm, **QUIET)
         self._no.click(lambda: gr.update(visible=False), None, self._confirm, **QUIET)
-        self._yes.click(
-            self._deleted, [self._job, *self._filters], [*self._shown, *found], **QUIET
-        )
+        self._yes.click(self._deleted, [self._job, *self._filters], [*self._shown, *found], **QUIET)
 
     @property
     def job_id(self) -> gr.Textbox:

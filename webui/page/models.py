@@ -7,14 +7,13 @@ from collections.abc import Iterable
 
 import gradio as gr
 
-from studio.jobs.service import Service
 from studio.pipelines.cards import ModelCard
 from studio.webui.page.texts import label, say
 
 _COLUMNS = ("name", "family", "licence", "memory", "size", "description")
 
 
-def build(service: Service) -> gr.HTML:
+def build() -> gr.HTML:
     """Adds the tab; the list it returns is filled when the page opens."""
     with gr.Tab(label("tab.models"), id="models", elem_id="tab-models"):
         gr.Markdown(label("models.hint"), elem_classes=["hint"])
@@ -27,7 +26,8 @@ def table(cards: Iterable[ModelCard], request: gr.Request | None) -> str:
         f'<th scope="col">{html.escape(say(f"models.{name}", request))}</th>' for name in _COLUMNS
     )
     rows = "".join(f"<tr>{_cells(card, request)}</tr>" for card in cards)
-    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="scroll" tabindex="0">{table}</div>'
 
 
 def _cells(card: ModelCard, request: gr.Request | None) -> str:
@@ -47,8 +47,4 @@ def weights_size(card: ModelCard) -> str:
     total = sum(file.stat().st_size for file in files if file.is_file())
     if not total:
         return ""
-    for unit in ("kB", "MB", "GB"):
-        total /= 1000
-        if total < 1000:
-            break
-    return f"{total:.3g} {unit}"
+    return f"{total / 1e9:.3g} GB" if total >= 1e9 else f"{total / 1e6:.3g} MB"

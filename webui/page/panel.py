@@ -44,7 +44,8 @@ class Panel:
         with gr.Row(visible=False, elem_classes=["tight"]) as self.running:
             stop = gr.Button(label("button.interrupt"), variant="stop", elem_classes=["interrupt"])
             skip = gr.Button(label("button.skip"), elem_classes=["skip"])
-        self.preview = gr.HTML("", elem_classes=["stage"])
+        self.idle = gr.Markdown(label("status.idle"), elem_classes=["idle"])
+        self.preview = gr.HTML("", visible=False, elem_classes=["stage"])
         self.gallery = gr.Gallery(
             label=label("panel.results"), visible=False, interactive=False, columns=2,
             object_fit="contain", height="auto", preview=True, elem_classes=["results"],
@@ -75,6 +76,7 @@ class Panel:
             self.watched,
             self.status,
             self.running,
+            self.idle,
             self.preview,
             self.gallery,
             self.after,
@@ -88,7 +90,7 @@ class Panel:
         if job is None:
             hidden = gr.update(visible=False)
             return [
-                "", "", hidden, gr.update(value=views.empty(request), visible=True),
+                "", "", hidden, gr.update(visible=True), hidden,
                 gr.update(value=[], visible=False), hidden, "", 0, gr.update(active=False),
             ]  # fmt: skip
         pictures = [views.served(path) for path in job.pictures]
@@ -97,17 +99,16 @@ class Panel:
             f"{job.id} {job.version} {len(pictures)}",
             views.status(job, request),
             gr.update(visible=not job.over),
+            gr.update(visible=False),
             self._stage(job, request) if forming else gr.update(value="", visible=False),
-            gr.update(value=pictures, visible=bool(pictures), selected_index=0 if pictures else None),
+            gr.update(
+                value=pictures, visible=bool(pictures), selected_index=0 if pictures else None
+            ),
             gr.update(visible=bool(pictures) and job.over),
             views.recipe(job.pictures[0]) if pictures and job.over else "",
             0,
             gr.update(active=not job.over),
         ]
-
-    def resume(self, request: gr.Request) -> list[Any]:
-        """What a page that opens shows: the job in its address, else the one that still goes on."""
-        return self.show(self.found(request), request)
 
     def found(self, request: gr.Request) -> Job | None:
         """The job of this kind that a page should show when it opens."""
@@ -165,9 +166,7 @@ class Panel:
         forming = self._service.preview(job.id, job.owner)
         return gr.update(value=views.preview(forming, request), visible=True)
 
-    def _choose(
-        self, event: gr.SelectData, watched: str, request: gr.Request
-    ) -> tuple[int, str]:
+    def _choose(self, event: gr.SelectData, watched: str, request: gr.Request) -> tuple[int, str]:
         path = self.picture(watched, event.index, request)
         return event.index, views.recipe(path) if path is not None else ""
 

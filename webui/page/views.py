@@ -75,12 +75,6 @@ def preview(picture: bytes | None, request: gr.Request | None) -> str:
     return f'<img class="forming" alt="{text}" src="data:image/jpeg;base64,{data}">'
 
 
-def empty(request: gr.Request | None) -> str:
-    """What stands where no picture is yet."""
-    text = html.escape(say("status.idle", request))
-    return f'<div class="forming empty"><p>{text}</p></div>'
-
-
 def served(path: Path) -> str:
     """A copy of a picture file that the page may hand out; byte for byte, its recipe in it.
 
