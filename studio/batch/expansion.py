@@ -66,9 +66,9 @@ class Expander:
             every = dict.fromkeys(problem for _, problems, _ in made for problem in problems)
             yield self._bad(entry, list(every), {})
             return
-        for rows, problems, cells in made:
+        for rows, problems, replaced in made:
             if problems:
-                yield self._bad(entry, problems, cells)
+                yield self._bad(entry, problems, replaced)
             for row in rows:
                 self._rows += 1
                 yield replace(row, index=self._rows)
