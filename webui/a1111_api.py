@@ -98,7 +98,7 @@ def router(service: Service, hub: Hub) -> APIRouter:
     def png_info(body: Pictured) -> dict[str, Any]:
         """The recipe that a picture carries."""
         info = picture_info(uploads.decoded(body.image, "image"), "image")
-        return {"info": info.text, "items": info.items, "parameters": info.request or {}}
+        return {"info": info.text, "items": info.items, "parameters": info.request}
 
     @api.post("/extra-single-image")
     async def extra_single_image(wanted: Enlarging, who: Owner) -> dict[str, Any]:

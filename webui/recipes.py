@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import Image
 from pydantic import BaseModel
 
-from studio.errors import PictureError, RequestError, StudioError
-from studio.metadata import read_recipe
-from studio.parameters import parse_parameters
+from studio.errors import PictureError
+from studio.importing.reading import read_any
 from studio.picture_files import opened
 from studio.webui import uploads
 
-_LONGEST = 100_000  # characters of one entry that are shown
-_UNICODE = b"UNICODE\0"
+_LONGEST = 100_000  # characters of one text that are shown
 
 
 class PictureInfo(BaseModel):
     """What was found in a picture.
 
     Attributes:
-        text: the recipe as AUTOMATIC1111 writes it, empty where there is none.
+        source: the tool that drew it, empty where that is not known.
+        text: the recipe as it stands in the file, empty where there is none.
         items: every text that the file holds, by its key.
-        request: fields of a request that draws it again, as far as they were understood.
-        problem: why there is no request.
+        request: fields of a request that draws it again, as far as ours can follow it.
+        notes: what was lost or is only nearly the same, one sentence each.
     """
 
+    source: str
     text: str
     items: dict[str, str]
-    request: dict[str, Any] | None
-    problem: str
+    request: dict[str, Any]
+    notes: list[str]
 
 
 def picture_info(data: bytes, field: str) -> PictureInfo:
@@ -44,32 +44,21 @@ def picture_info(data: bytes, field: str) -> PictureInfo:
             with opened(path) as image:
                 items = _texts(image)
         except PictureError as error:
-            what = error.what.replace(str(path), "the picture").rstrip(".")
-            raise RequestError(field, f"{len(data):,} bytes", what, valid=error.valid) from None
+            raise uploads.refused(error, path, data, field) from None
         try:
-            recipe = read_recipe(path)
-        except StudioError:
-            text = items.get("parameters", "")
-        else:
-            request = recipe.request.model_dump()
-            return PictureInfo(text=recipe.parameters(), items=items, request=request, problem="")
-    if not text:
-        return PictureInfo(text="", items=items, request=None, problem="It holds no recipe.")
-    try:
-        request = parse_parameters(text).model_dump(exclude_unset=True)
-    except RequestError as error:
-        return PictureInfo(text=text, items=items, request=None, problem=str(error))
-    return PictureInfo(text=text, items=items, request=request, problem="")
+            found = read_any(path)
+        except PictureError as error:
+            what = error.what.replace(str(path), "The picture")
+            return PictureInfo(source="", text="", items=items, request={}, notes=[what])
+    return PictureInfo(
+        source=found.source,
+        text=found.text[:_LONGEST],
+        items=items,
+        request=dict(found.fields),
+        notes=list(found.notes),
+    )
 
 
 def _texts(image: Image.Image) -> dict[str, str]:
-    found = {str(k): v[:_LONGEST] for k, v in image.info.items() if isinstance(v, str)}
-    exif = image.getexif()
-    comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
-    if isinstance(comment, bytes) and comment.startswith(_UNICODE):
-        text = comment.removeprefix(_UNICODE).decode("utf-16-be", errors="replace")
-        found.setdefault("parameters", text[:_LONGEST])
-    description = exif.get(ExifTags.Base.ImageDescription)
-    if isinstance(description, str):
-        found.setdefault("ImageDescription", description[:_LONGEST])
-    return found
+    image.load()  # PNG allows texts after the pixels
+    return {str(k): v[:_LONGEST] for k, v in image.info.items() if isinstance(v, str)}

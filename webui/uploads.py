@@ -54,9 +54,13 @@ def picture(data: bytes, field: str) -> Image.Image:
         try:
             return read_picture(path)
         except PictureError as error:
-            shown = f"{len(data):,} bytes"
-            what = error.what.replace(str(path), "the picture").rstrip(".")
-            raise RequestError(field, shown, what, valid=error.valid) from None
+            raise refused(error, path, data, field) from None
+
+
+def refused(error: PictureError, path: Path, data: bytes, field: str) -> RequestError:
+    """What is said of an upload that was found wanting; without the path that it lay in."""
+    what = error.what.replace(str(path), "the picture").rstrip(".")
+    return RequestError(field, f"{len(data):,} bytes", what, valid=error.valid)
 
 
 def kept(inputs: Inputs, data: bytes, field: str) -> str:
