@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.pipelines import diffusers_folder, single_file
-from studio.pipelines.cards import FAMILY, ModelCard, card, models
+from studio.pipelines.cards import ENLARGING, FAMILY, ModelCard, card, models
 
 if TYPE_CHECKING:
     from studio.pipelines.placement import Runtime
@@ -36,6 +36,8 @@ class Components:
         force_zeros_for_empty_prompt: whether no negative prompt means zeros (SDXL's base).
         requires_aesthetics_score: whether the U-Net wants a score in place of the target size
             (SDXL's refiner).
+        upscaler: spandrel's ImageModelDescriptor, where the model is one; it has no other parts.
+        refiner: the model that finishes what this one begins, of the same latents.
     """
 
     card: ModelCard
@@ -50,6 +52,8 @@ class Components:
     text_encoder_2: Any = None
     force_zeros_for_empty_prompt: bool = False
     requires_aesthetics_score: bool = False
+    upscaler: Any = None
+    refiner: Components | None = None
 
     @property
     def name(self) -> str:
@@ -94,6 +98,11 @@ def load(name_or_path: str, runtime: Runtime, *, allow_download: bool = False) -
     """
     about = card(name_or_path, allow_download=allow_download)
     config = about.scheduler_config
+    if about.family in ENLARGING:
+        from studio.pipelines import upscaling
+
+        parts = upscaling.load(about, runtime)
+        return Components(card=about, runtime=runtime, scheduler_config=config, **parts)
     if about.path.is_file():
         parts = single_file.load(about.path, runtime)
     else:

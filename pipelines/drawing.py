@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from studio.pipelines import seamless
+from studio.pipelines.cards import ENLARGING
 from studio.pipelines.components import Components
+from studio.pipelines.hires import hires
 from studio.pipelines.image_to_image import image_to_image
 from studio.pipelines.inpainting import inpainting
 from studio.pipelines.inputs import Sources
 from studio.pipelines.request import Request
 from studio.pipelines.text_to_image import Result, Step, text_to_image
+from studio.pipelines.upscaling import upscale
 
 __all__ = ["Result", "Step", "draw"]
 
@@ -40,12 +44,41 @@ def draw(
         Cancelled: ``cancel`` answered yes.
         RunError: memory or numbers failed beyond recovery.
     """
+    if not requests:
+        return iter(())
     options: dict[str, Any] = {"on_step": on_step, "cancel": cancel, "batch_size": batch_size}
+    results = _results(components, requests, sources, options)
+    return _wrapping(results, components) if requests[0].seamless else results
+
+
+def _results(
+    components: Components,
+    requests: Sequence[Request],
+    sources: Sources,
+    options: dict[str, Any],
+) -> Iterator[Result]:
+    first = requests[0]
+    if first.hires_scale > 1:
+        return hires(components, requests, draw, **options)
     if sources.init_image is None:
         return text_to_image(components, requests, **options)
-    first = requests[0]
+    if components.family in ENLARGING:
+        options.pop("batch_size")
+        return upscale(components, requests, sources, **options)
     sides = first.extend_left, first.extend_right, first.extend_top, first.extend_bottom
     repaints = sources.mask is not None or any(sides)
     pipeline = inpainting if repaints else image_to_image
     results = pipeline(components, requests, sources, **options)
     return (replace(r, recovery=(*sources.notices, *r.recovery)) for r in results)
+
+
+def _wrapping(results: Iterator[Result], components: Components) -> Iterator[Result]:
+    """Draws each result seamless; the model is as ever while the caller has it."""
+    parts = [components, *([components.refiner] if components.refiner else [])]
+    models = [model for part in parts for model in (part.unet, part.vae) if model is not None]
+    while True:
+        with seamless.circular(*models):
+            result = next(results, None)
+        if result is None:
+            return
+        yield result

@@ -24,6 +24,7 @@ _VECTOR = (
     "add_embedding.linear_1.weight",
     "class_embedding.linear_1.weight",
 )
+_UNKNOWN = "no model of diffusion"
 _CONTEXT = re.compile(r"^(?:model\.diffusion_model\.)?\w.*\.attn2\.to_k\.weight$")
 
 
@@ -133,6 +134,12 @@ def recognise(shapes: Shapes) -> Family | None:
     return next((family for family in families() if family.marks == marks), None)
 
 
+def enlarges(shapes: Shapes) -> bool:
+    """Whether a file may hold an upscaler of pictures: no diffusion, and a convolution over RGB."""
+    sees_pictures = any(len(shape) == 4 and shape[1] in (1, 3, 12, 48) for shape in shapes.values())
+    return sees_pictures and Marks.of(shapes) is None and what_it_is(shapes) == _UNKNOWN
+
+
 def named(name: str) -> Family | None:
     """The family of this name."""
     return next((family for family in families() if family.name == name), None)
@@ -155,7 +162,7 @@ def what_it_is(shapes: Shapes) -> str:
     for pattern, words in signs:
         if _any(pattern, shapes):
             return words
-    return "no model of diffusion"
+    return _UNKNOWN
 
 
 def _any(pattern: str, names: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from studio.errors import NotANumberError, OutOfMemoryError
 from studio.pipelines.stages import decode
+from studio.pipelines.vae_tiling import SMALLEST, latent_scale, tile_edge
 
 T = TypeVar("T")
 
@@ -87,16 +89,21 @@ def decoded(vae: Any, latents: Tensor, notes: list[str], who: str) -> Tensor:
 
 
 def _decoded_somehow(vae: Any, latents: Tensor, notes: list[str]) -> Tensor:
-    picture = attempt(lambda: decode(vae, latents))
-    if picture is None:
-        notes.append("out of memory: decoded in tiles")
-        with _in_tiles(vae, max(latents.shape[-2:])):
-            picture = attempt(lambda: decode(vae, latents))
-    if picture is None:
-        raise OutOfMemoryError(
-            "Memory does not suffice to decode a picture of this size, even in tiles.",
-            valid="a smaller width or height, or another device",
-        )
+    scale = latent_scale(vae)
+    height, width = latents.shape[-2:]
+    edge = tile_edge(vae, width * scale, height * scale)
+    if edge is not None:
+        notes.append(f"little free memory: decoded in tiles of {edge * scale} px")
+    picture = attempt(lambda: decode(vae, latents, edge))
+    while picture is None:
+        if edge is not None and edge <= SMALLEST:
+            raise OutOfMemoryError(
+                "Memory does not suffice to decode a picture of this size, even in tiles.",
+                valid="a smaller width or height, or another device",
+            )
+        edge = max(SMALLEST, (edge or max(height, width)) // 2)
+        notes.append(f"out of memory: decoded in tiles of {edge * scale} px")
+        picture = attempt(partial(decode, vae, latents, edge))
     return picture
 
 
@@ -109,18 +116,3 @@ def in_fp32(model: Any) -> Iterator[None]:
         yield
     finally:
         model.to(dtype)
-
-
-@contextmanager
-def _in_tiles(vae: Any, edge: int) -> Iterator[None]:
-    """Decodes tiles of half the latents' longer ``edge`` within, blended where they overlap."""
-    names = ("use_tiling", "tile_latent_min_size", "tile_sample_min_size")
-    before = {name: getattr(vae, name) for name in names}
-    scale = 2 ** (len(vae.config.block_out_channels) - 1)
-    tile = max(8, edge // 2)
-    vae.use_tiling, vae.tile_latent_min_size, vae.tile_sample_min_size = True, tile, tile * scale
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(vae, name, value)

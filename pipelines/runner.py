@@ -34,12 +34,14 @@ class Result:
         request: as run, ``count`` 1, every field filled.
         timings: this picture's share of its batch.
         recovery: what had to be tried before it succeeded, in order; mostly empty.
+        latents: what the picture was decoded from, [1, C, h, w]; None where it was not.
     """
 
     image: Image.Image
     request: Request
     timings: Timings
     recovery: tuple[str, ...] = ()
+    latents: Tensor | None = None
 
 
 class Task(Protocol):
@@ -141,7 +143,7 @@ class _Drawing:
                     failure = error
                     continue
                 timings = Timings(encode_s, denoise_s, time.perf_counter() - began)
-                yield Result(image, request, timings, tuple(own))
+                yield Result(image, request, timings, tuple(own), one)
             if failure:
                 raise failure
             requests = requests[len(batch) :]

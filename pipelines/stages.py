@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from studio.errors import Cancelled
-from studio.pipelines import noise
+from studio.pipelines import noise, vae_tiling
 from studio.pipelines.batching import Shared
 from studio.pipelines.conditioning import Conditioning
 from studio.pipelines.guidance import Guided, UNetDenoiser
@@ -56,12 +56,14 @@ class Start:
         extra_channels: what the model sees beside the latents, [B, C', h, w].
         hold: called after each step with the latents and the index of the timestep that is next;
             gives the latents to go on with, [B, C, h, w].
+        end: index of the first timestep not to walk, None walks to the last.
     """
 
     latents: Tensor
     begin: int = 0
     extra_channels: Tensor | None = None
     hold: Callable[[Tensor, int], Tensor] | None = None
+    end: int | None = None
 
     @classmethod
     def from_noise(cls, unit: Tensor, scheduler: Scheduler) -> Start:
@@ -120,7 +122,8 @@ def denoise(
     Raises:
         Cancelled: ``cancel`` answered yes.
     """
-    latents, begin, end = start.latents, start.begin, len(scheduler.timesteps)
+    latents, begin = start.latents, start.begin
+    end = len(scheduler.timesteps) if start.end is None else start.end
     for index in range(begin, end):
         t = scheduler.timesteps[index]
         if cancel is not None and cancel():
@@ -237,23 +240,24 @@ class Posterior:
 
 @_deterministic()
 def posterior(vae: Any, picture: Tensor) -> Posterior:
-    """What the VAE sees in a picture [1, 3, H, W] in [-1, 1]."""
-    seen = vae.encode(picture.to(vae.device, vae.dtype), return_dict=False)[0]
+    """What the VAE sees in a picture [1, 3, H, W] in [-1, 1]; in tiles where memory is short."""
+    edge = vae_tiling.tile_edge(vae, picture.shape[-1], picture.shape[-2])
+    seen = vae_tiling.encode(vae, picture.to(vae.device, vae.dtype), edge)
     shift = getattr(vae.config, "shift_factor", None) or 0.0
     scale = vae.config.scaling_factor
     return Posterior((seen.mean.float() - shift) * scale, seen.std.float() * scale)
 
 
 @_deterministic()
-def decode(vae: Any, latents: Tensor) -> Tensor:
+def decode(vae: Any, latents: Tensor, edge: int | None = None) -> Tensor:
     """Pictures [B, 3, H, W] of latents [B, C, h, w]: fp32 on the CPU, about [-1, 1].
 
-    What is not finite stays so, for the caller to see.
+    What is not finite stays so, for the caller to see. ``edge``: latents along the edge of a tile,
+    None = all at once.
     """
     shift = getattr(vae.config, "shift_factor", None) or 0.0
     z = (latents / vae.config.scaling_factor + shift).to(vae.dtype)
-    picture: Tensor = vae.decode(z, return_dict=False)[0]
-    return picture.float().cpu()
+    return vae_tiling.decode(vae, z, edge)
 
 
 @torch.inference_mode()

@@ -23,3 +23,10 @@ class Timings:
     def total_s(self) -> float:
         """Seconds of all stages together."""
         return self.encode_s + self.denoise_s + self.decode_s
+
+    def __add__(self, other: Timings) -> Timings:
+        return Timings(
+            self.encode_s + other.encode_s,
+            self.denoise_s + other.denoise_s,
+            self.decode_s + other.decode_s,
+        )

@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 from torch.nn import GroupNorm, Module
 
+from studio.pipelines.memory import free_bytes
 from studio.pipelines.seamless import is_circular
 from studio.pipelines.tiling import over_tiles
 
@@ -28,7 +27,6 @@ SMALLEST = 8
 
 _COPIES = 6  # of the largest activation at the peak; 4.8 were measured (benchmarks/tiling.py)
 _SHARE = 0.8  # of the free memory that is used
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def latent_scale(vae: Any) -> int:
@@ -41,21 +39,6 @@ def peak_bytes(vae: Any, width: int, height: int) -> int:
     channels = vae.config.block_out_channels
     widest = channels[min(1, len(channels) - 1)]  # enlarged to all pixels in the last block
     return int(_COPIES * widest * width * height * vae.dtype.itemsize)
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that can be had on a device now."""
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0] + unused)
-    free = int(psutil.virtual_memory().available)
-    try:  # a container may have less than its machine
-        limit = int((_CGROUP / "memory.max").read_text())
-        used = int((_CGROUP / "memory.current").read_text())
-        cached = (_CGROUP / "memory.stat").read_text().split("inactive_file ")[1].split()[0]
-        return min(free, limit - used + int(cached))
-    except (OSError, ValueError, IndexError):
-        return free
 
 
 def tile_edge(vae: Any, width: int, height: int) -> int | None:

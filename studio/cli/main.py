@@ -21,6 +21,7 @@ from studio.errors import StudioError
 COMMANDS = {
     "generate": "draw pictures from a prompt",
     "batch": "draw what a file of prompts asks for, and go on where it was ended",
+    "upscale": "make pictures larger",
     "samplers": "list the samplers and the schedules that each can run on",
     "models": "list the models, with licence, size and folder",
     "info": "show the recipe that a picture carries",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from studio.errors import NotANumberError, OutOfMemoryError
-from studio.pipelines import recovery
+from studio.pipelines import recovery, vae_tiling
 from studio.pipelines.text_to_image import text_to_image
 from tests.tiny import tiny_model, tiny_requests
 
@@ -80,22 +80,31 @@ def test_any_other_error_of_the_model_is_passed_on(monkeypatch: pytest.MonkeyPat
 
 def test_a_picture_too_large_to_decode_is_decoded_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     vae = tiny_model().vae
-    widest: list[int] = []
 
     def fault(forward: Any, z: Tensor, *args: Any, **kwargs: Any) -> Any:
-        widest.append(z.shape[-1])
         if z.shape[-1] > 8:
             raise torch.OutOfMemoryError
         return forward(z, *args, **kwargs)
 
-    before = (vae.use_tiling, vae.tile_latent_min_size, vae.tile_sample_min_size)
     plain = np.asarray(draw()[0].image).astype(int)
     spoil(monkeypatch, vae.decoder, "forward", fault)
     result = draw()[0]
-    assert result.recovery == ("out of memory: decoded in tiles",)
+    assert result.recovery == ("out of memory: decoded in tiles of 32 px",)
     assert result.image.size == (64, 64)
     assert abs(np.asarray(result.image) - plain).mean() < 12
-    assert before == (vae.use_tiling, vae.tile_latent_min_size, vae.tile_sample_min_size)
+    monkeypatch.undo()
+    assert (np.asarray(draw()[0].image) == plain).all()
+
+
+def test_tiles_are_taken_at_once_where_memory_is_measured_to_be_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vae = tiny_model().vae
+    short = vae_tiling.peak_bytes(vae, 48, 48) / 0.8
+    monkeypatch.setattr(vae_tiling, "free_bytes", lambda _: short)
+    assert draw()[0].recovery == ("little free memory: decoded in tiles of 32 px",)
+    monkeypatch.setattr(vae_tiling, "free_bytes", lambda _: 4 * short)
+    assert draw()[0].recovery == ()
 
 
 def test_a_picture_that_cannot_be_decoded_in_tiles_ends_in_an_error(

@@ -1,0 +1,25 @@
+"""How much memory can be had now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import torch
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can be had on a device now."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + unused)
+    free = int(psutil.virtual_memory().available)
+    try:  # a container may have less than its machine
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+        cached = (_CGROUP / "memory.stat").read_text().split("inactive_file ")[1].split()[0]
+        return min(free, limit - used + int(cached))
+    except (OSError, ValueError, IndexError):
+        return free
