@@ -106,16 +106,16 @@ class IntoPicture:
         shape = model.latent_shape(*self.size)
         cells = masks.latent_cells(hole, shape[-2:]).to(model.runtime.device)
         sees_mask = model.unet.config.in_channels != shape[0]
-        # The order of the draws is diffusers', so that one seed means the same picture in both.
+        # The draws and their order are diffusers' (the third one also where it is not used), so
+        # that one seed means the same picture in both.
         known = None if sees_mask and begin == 0 else self.seen.sample(generators)
         unit = stages.first_noise(requests, shape, generators).to(cells)
         beside = None
         if sees_mask:
-            channels = [
-                cells.expand(len(requests), -1, -1, -1),
-                self.surroundings.sample(generators),
-            ]
-            beside = torch.cat(channels, dim=1)
+            around = self.surroundings.sample(generators)
+            beside = torch.cat([cells.expand(len(requests), -1, -1, -1), around], dim=1)
+        else:
+            noise.standard_normal(generators, shape)
         if begin == 0 or known is None:
             latents = Start.from_noise(unit, scheduler).latents
         else:
