@@ -31,8 +31,10 @@ SEEDS = 2**64
 """Seeds run from 0 to ``SEEDS - 1`` and wrap around."""
 
 _DRAWN_SEEDS = 2**32  # drawn seeds stay in the range that other tools can type in
-_STRENGTH, _HIRES_STRENGTH = 0.75, 0.5
+_STRENGTH, _HIRES_STRENGTH, _REFINER_START = 0.75, 0.5, 0.8
 _LONGEST_NAME = 100  # of a sampler or a schedule; what is longer is not even compared
+
+_PATHS = ("model", "refiner", "init_image", "mask", "hires_upscaler")
 
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -98,6 +100,10 @@ class Request(BaseModel):
     variation_strength: Share = Field(0.0, description="share of the variation noise, 0 = none")
     width: Size | None = Field(None, description="pixels, a multiple of 8")
     height: Size | None = Field(None, description="pixels, a multiple of 8")
+    refiner: Path | None = Field(None, description="model that draws the last steps")
+    refiner_start: Share | None = Field(
+        None, description="share of the way after which the refiner draws"
+    )
     seamless: bool = Field(False, description="left joins right and top joins bottom")
 
     init_image: Path | None = Field(None, description="picture to start from")
@@ -148,7 +154,7 @@ class Request(BaseModel):
         "latent", description="what enlarges in between: latent, lanczos or an upscaler"
     )
 
-    @field_validator("prompt", "negative_prompt", "model", "init_image", "mask", "hires_upscaler")
+    @field_validator("prompt", "negative_prompt", *_PATHS)
     @classmethod
     def _no_nul(cls, text: str | None, info: ValidationInfo) -> str | None:
         if text is not None and "\0" in text:
@@ -246,6 +252,8 @@ class Request(BaseModel):
             filled |= {"width": defaults.width, "height": defaults.height}
         if self.init_image is not None and self.upscale is None:
             filled["strength"] = _STRENGTH
+        if self.refiner is not None:
+            filled["refiner_start"] = _REFINER_START
         if self.hires_scale > 1:
             filled["hires_steps"] = self.steps or defaults.steps
             filled["hires_strength"] = _HIRES_STRENGTH

@@ -27,15 +27,22 @@ _COMPANY = {
     "mask_fill": _REDRAWN,
     "only_masked": ("mask",),
     "only_masked_padding": ("only_masked",),
+    "refiner_start": ("refiner",),
     "hires_steps": ("hires_scale",),
     "hires_strength": ("hires_scale",),
     "hires_upscaler": ("hires_scale",),
 }
 """Each field and those of which one must be set as well."""
 
+_CLASHES = {
+    "only_masked": (_SIDES, "draws a part of the picture alone"),
+    "keep_luminance": (_SIDES, "has no luminance to keep beyond the edges"),
+}
+"""Each field, those that it does not go with, and why."""
+
 
 def check_company(request: Request) -> None:
-    """Refuses a field that was set and can have no effect.
+    """Refuses a field that was set and can have no effect, or none beside another.
 
     Raises:
         RequestError: the field; names what it goes with.
@@ -50,6 +57,12 @@ def check_company(request: Request) -> None:
                 getattr(request, name),
                 f"has no effect without {partners}",
                 valid=f"also {partners}, or {name} left out",
+            )
+    for name, (others, why) in _CLASHES.items():
+        clash = is_set.intersection(others)
+        if name in is_set and clash:
+            raise RequestError(
+                name, getattr(request, name), why, valid=f"it without {', '.join(sorted(clash))}"
             )
     _check_sizes(request)
 

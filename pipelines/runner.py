@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Protocol
@@ -19,9 +19,10 @@ from studio.pipelines.batching import Shared
 from studio.pipelines.components import Components
 from studio.pipelines.prompt_encoding import ConditioningSchedule
 from studio.pipelines.request import Request
+from studio.pipelines.size_conditioning import time_ids
 from studio.pipelines.stages import Start, Step
 from studio.pipelines.timings import Timings
-from studio.schedulers import catalogue
+from studio.schedulers import catalogue, handover
 from studio.schedulers.stepping import Scheduler
 
 
@@ -149,33 +150,63 @@ class _Drawing:
             requests = requests[len(batch) :]
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Request]) -> list[ConditioningSchedule]:
-        encode, shared = self.components.prompt_encoder.schedule, self.shared
-        return [encode(r.prompt, r.negative_prompt, shared.steps, shared.clip_skip) for r in batch]
+    def encode(
+        self, batch: Sequence[Request], model: Components | None = None
+    ) -> list[ConditioningSchedule]:
+        model, shared = model or self.components, self.shared
+        encode = model.prompt_encoder.schedule
+        texts = [encode(r.prompt, r.negative_prompt, shared.steps, shared.clip_skip) for r in batch]
+        sizes = time_ids(model, self.task.size)
+        return [text.with_time_ids(*sizes) for text in texts] if sizes else texts
 
     @torch.inference_mode()
     def denoise(
         self, batch: tuple[Request, ...], encoded: Sequence[ConditioningSchedule]
     ) -> Tensor:
-        model, shared, task = self.components, self.shared, self.task
-        scheduler = catalogue.build(
+        model, steps, refiner = self.components, self.shared.steps, self.components.refiner
+        scheduler = self.scheduler(model)
+        generators = noise.generators([r.seed or 0 for r in batch])
+        start = self.task.start(batch, scheduler, generators)
+        total = len(scheduler.timesteps)
+        report = self.on_step and stages.reporting(
+            self.on_step, batch, model.vae, (start.begin, total), self.task.size, self.task.finish
+        )
+        walk = partial(self.walk, generators=generators, report=report)
+        if refiner is None:
+            return walk(model, encoded, scheduler, start)
+        done = handover.steps_before(scheduler, steps, batch[0].refiner_start or 0.0)
+        end = max(start.begin, handover.end(scheduler, steps, done))
+        latents = walk(model, encoded, scheduler, replace(start, end=end))
+        scheduler = self.scheduler(refiner)
+        begin = max(start.begin, handover.resume(scheduler, steps, done))
+        rest = replace(start, latents=latents, begin=begin, extra_channels=None)
+        return walk(refiner, self.encode(batch, refiner), scheduler, rest)
+
+    def scheduler(self, model: Components) -> Scheduler:
+        shared = self.shared
+        return catalogue.build(
             shared.sampler,
             shared.schedule,
             shared.steps,
             model.scheduler_config,
             model.runtime.device,
         )
-        generators = noise.generators([r.seed or 0 for r in batch])
-        start = task.start(batch, scheduler, generators)
+
+    def walk(
+        self,
+        model: Components,
+        encoded: Sequence[ConditioningSchedule],
+        scheduler: Scheduler,
+        start: Start,
+        *,
+        generators: Sequence[torch.Generator],
+        report: Callable[[int, Tensor], None] | None,
+    ) -> Tensor:
+        guided = stages.guided_unet(model.unet, self.shared)
         total = len(scheduler.timesteps)
-        report = self.on_step and stages.reporting(
-            self.on_step, batch, model.vae, (start.begin, total), task.size, task.finish
-        )
-        guided = stages.guided_unet(model.unet, shared)
+        predict = stages.prompted(guided, encoded, self.shared.steps, total)
         return stages.denoise(
-            stages.seeing(
-                stages.prompted(guided, encoded, shared.steps, total), start.extra_channels
-            ),
+            stages.seeing(predict, start.extra_channels),
             scheduler,
             start,
             generators,
