@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import NamedTuple
 
 from studio.batch.entries import Cell, Entry, from_text
 from studio.batch.problems import Problem, shown
+from studio.batch.sheet import PROMPTS
 from studio.pipelines.request import Request
+from studio.styles import styled, styles
 
-_SWALLOW = {"prompt", "negative_prompt"}  # they take words up to the next flag
+_SWALLOW = set(PROMPTS)  # they take words up to the next flag
 _FIELDS = {
     "cfg_scale": "guidance_scale",
     "sampler_index": "sampler",
@@ -32,7 +34,6 @@ _REFUSED = {
     "restore_faces": ("faces are not restored here", "false"),
     "seed_resize_from_h": ("noise is not resized here", "0"),
     "seed_resize_from_w": ("noise is not resized here", "0"),
-    "styles": ("there are no styles here", "the words of the style in --prompt"),
 }
 _PASSED_OVER = {
     "do_not_save_grid": "whether there is a sheet is said once for the whole batch",
@@ -46,7 +47,7 @@ _BOOLEANS = {"tiling", "restore_faces", "do_not_save_grid", "do_not_save_samples
     name for name, about in Request.model_fields.items() if about.annotation is bool
 }
 FLAGS = tuple(
-    sorted({*_FIELDS, *_COUNTS, *_REFUSED, *_PASSED_OVER, *Request.model_fields} | _SWALLOW)
+    sorted({"styles", *_COUNTS, *_FIELDS, *_PASSED_OVER, *_REFUSED, *Request.model_fields})
 )
 """All the flags of a line, without ``--``."""
 
@@ -114,7 +115,26 @@ def _flags(number: int, text: str) -> Entry:
                 _stray(line, stray)
             _take(line, name, flag, values[0] if values else None)
         given.add(name)
+    if "styles" in line.cells:
+        _put_styles(line, line.cells.pop("styles"))
     return Entry(number, text, line.cells, tuple(line.problems), tuple(line.warnings))
+
+
+def _put_styles(line: _Line, cell: Cell) -> None:
+    """Puts the words of the named styles into the prompts."""
+    names = [name.strip() for name in str(cell.value).split(",") if name.strip()]
+    known = {name.lower(): name for name in styles()}
+    for name in names:
+        if name.lower() not in known:
+            near = get_close_matches(name.lower(), known, n=1) or list(known)
+            valid = ", ".join(known[one] for one in near)
+            line.wrong(cell.column, "styles", "unknown style", valid, shown(name))
+            return
+    prompts = (line.cells.get(name, cell) for name in PROMPTS)
+    texts = ["" if one is cell else str(one.value) for one in prompts]
+    for name, text in zip(PROMPTS, styled(*texts, [known[n.lower()] for n in names]), strict=True):
+        if text:
+            line.cells[name] = replace(line.cells.get(name, cell), value=text)
 
 
 def _take(line: _Line, name: str, flag: _Word, word: _Word | None) -> None:

@@ -14,9 +14,10 @@ from itertools import islice
 from pathlib import Path
 
 from studio.batch.reading import decode
-from studio.batch.templates import Option, TemplateError, has_choices, parse, wildcards
+from studio.batch.templates import Option, TemplateError, Wildcard, parse, wildcards
 
 _SHARE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)::")
+_NAME = re.compile(r"(?<!\\)__([^\W_][\w.\-/]*?)__")
 _ENDING = ".txt"
 _MOST_NAMES = 10_000  # that are looked through for the nearest
 
@@ -46,16 +47,15 @@ class Wildcards:
     def faults(self, template: str) -> Iterator[TemplateError]:
         """Everything wrong with a template, whatever would be drawn from it."""
         try:
-            nodes = parse(template)
+            found = list(wildcards(parse(template)))
         except TemplateError as error:
             yield error
-            return
-        if has_choices(nodes):
-            for wildcard in wildcards(nodes):
-                try:
-                    self._check(wildcard.name, ())
-                except TemplateError as error:
-                    yield TemplateError(wildcard.column, error.reason, error.valid)
+            found = [Wildcard(name[1], name.start() + 1) for name in _NAME.finditer(template)]
+        for wildcard in found:
+            try:
+                self._check(wildcard.name, ())
+            except TemplateError as error:
+                yield TemplateError(wildcard.column, error.reason, error.valid)
 
     def _check(self, name: str, above: tuple[str, ...]) -> None:
         """Raises the first fault of a wildcard and of all that it holds."""

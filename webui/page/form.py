@@ -14,8 +14,8 @@ from gradio.components import Component
 from studio.errors import StudioError
 from studio.pipelines import cards
 from studio.pipelines.request import Request
+from studio.styles import styled, styles
 from studio.webui.page import fields, tokens
-from studio.webui.page.styles import styled, styles
 from studio.webui.page.texts import label
 
 PROPORTIONS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")

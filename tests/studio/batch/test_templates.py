@@ -98,6 +98,10 @@ def test_a_missing_wildcard_names_the_nearest_wherever_it_stands(folder: Path) -
     assert "__animal__" in fault.valid
 
 
+def test_a_missing_wildcard_is_told_beside_a_missing_brace(folder: Path) -> None:
+    assert [fault.column for fault in faults("__anmal__ {x", folder)] == [11, 1]
+
+
 def test_without_a_folder_wildcards_are_errors() -> None:
     (fault,) = faults("__animal__", None)
     assert "--wildcards" in fault.valid

@@ -93,7 +93,7 @@ def test_a_sampler_index_may_be_a_name_but_no_number() -> None:
         ("--prompt a --restore_faces true", 12, "faces"),
         ("--prompt a --seed_resize_from_h 512", 12, "noise"),
         ("--prompt a --seed_resize_from_w 512", 12, "noise"),
-        ('--prompt a --styles "oil painting"', 12, "styles"),
+        ('--prompt a --styles "Oli painting"', 21, "Oil painting"),
         ("--prompt a --sede 4", 12, "--seed"),
         ("--prompt a --steps=20", 12, "--steps 20"),
         ("--prompt a --steps", 12, "no value"),
@@ -135,6 +135,14 @@ def test_where_pictures_go_is_passed_over_by_name() -> None:
         "do_not_save_grid",
         "prompt_for_display",
     ]
+
+
+def test_styles_put_their_words_in() -> None:
+    found = values('--prompt a cat --styles "oil painting, Night" --negative_prompt dogs')
+    assert found == {
+        "prompt": "oil painting of a cat, visible brush strokes, canvas, at night, moonlight",
+        "negative_prompt": "dogs, photograph, daylight",
+    }
 
 
 def test_a_quoted_word_is_no_flag() -> None:

@@ -1,4 +1,4 @@
-"""Styles: words that a form adds to prompts. They are data, in ``configs/styles.yaml``."""
+"""Styles: words that are added to prompts by a name. They are data, in ``configs/styles.yaml``."""
 
 from __future__ import annotations
 
