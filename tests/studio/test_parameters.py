@@ -143,3 +143,27 @@ def test_a_value_that_cannot_be_used_is_refused(pair: str, field: str) -> None:
     with pytest.raises(RequestError) as refusal:
         parse_parameters(f"a cat\nVersion: x, RNG: CPU, {pair}")
     assert refusal.value.field == field
+
+
+def test_hires_fix_is_written_and_read_as_automatic1111_does() -> None:
+    request = Request.of(
+        prompt="a cat", seed=1, hires_scale=1.5, hires_steps=9, hires_strength=0.4, seamless=True
+    ).resolve(DEFAULTS)
+    text = text_of(request)
+    for pair in ("Hires upscale: 1.5", "Hires steps: 9", "Hires upscaler: Latent", "Tiling: True"):
+        assert pair in text
+    assert "Denoising strength: 0.4" in text
+    assert parse_parameters(text) == request
+    theirs = (
+        "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, "
+        "Denoising strength: 0.7, Hires upscale: 2, Hires upscaler: Lanczos"
+    )
+    read = parse_parameters(theirs)
+    assert (read.hires_scale, read.hires_upscaler, read.hires_strength) == (2.0, "lanczos", 0.7)
+    assert read.hires_steps is None
+
+
+def test_a_picture_that_was_enlarged_has_no_size_in_its_request() -> None:
+    request = Request.of(prompt="", model="lanczos", init_image="x", upscale=4).resolve(DEFAULTS)
+    assert "Size" not in text_of(request)
+    assert (request.width, request.height) == (None, None)
