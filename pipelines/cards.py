@@ -16,6 +16,7 @@ from studio.errors import ModelError, RequestError
 from studio.pipelines import diffusers_folder, families, hub, registry, single_file, weights
 from studio.pipelines.diffusers_folder import read_json
 from studio.pipelines.request import Defaults, Request
+from studio.schedulers import compatibility
 
 FAMILY = "stable-diffusion"
 """Family of models in that architecture, but of no published size."""
@@ -94,11 +95,13 @@ class ModelCard:
         return diffusers_folder.weights_sha256(self.path, self.name)
 
     def check(self, request: Request) -> None:
-        """Refuses a size that this model's latents cannot hold, and what it cannot do at all.
+        """Refuses what this model cannot draw, before its weights load.
 
         Raises:
             RequestError: width or height; names the nearest sizes. ``upscale`` of a model that
-                draws, or its lack with an upscaler.
+                draws, or its lack with an upscaler. A sampler that cannot work with what the
+                model predicts.
+            ModelError: the request's refiner, or the model's own config, is missing or broken.
         """
         if self.family in ENLARGING and request.upscale is None:
             raise RequestError(
@@ -126,6 +129,10 @@ class ModelCard:
                     f"the model {self.name} draws in multiples of {self.scale} pixels",
                     valid=f"{low} or {low + self.scale}" if low else f"{self.scale}",
                 )
+        if request.sampler is not None and request.steps is not None:
+            compatibility.check(request.sampler, request.steps, self.scheduler_config)
+        if request.refiner is not None:
+            card(request.refiner)
 
 
 def models() -> tuple[ModelCard, ...]:

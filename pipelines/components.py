@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.errors import ModelError
 from studio.pipelines import diffusers_folder, single_file
 from studio.pipelines.cards import ENLARGING, FAMILY, ModelCard, card, models
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from studio.pipelines.placement import Runtime
     from studio.pipelines.prompt_encoding import PromptEncoder
 
-__all__ = ["FAMILY", "Components", "ModelCard", "card", "load", "models"]
+__all__ = ["FAMILY", "Components", "ModelCard", "card", "load", "models", "refined"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,3 +112,20 @@ def load(name_or_path: str, runtime: Runtime, *, allow_download: bool = False) -
 
     attention.apply(runtime.attention, parts["unet"], parts["vae"])
     return Components(card=about, runtime=runtime, scheduler_config=config, **parts)
+
+
+def refined(base: Components, refiner: Components) -> Components:
+    """The base with a model that finishes what it begins.
+
+    Raises:
+        ModelError: their latents mean different things.
+    """
+    names = ("latent_channels", "scaling_factor", "shift_factor")
+    latents = [{name: model.vae.config.get(name) for name in names} for model in (base, refiner)]
+    if latents[0] != latents[1] or base.card.scale != refiner.card.scale:
+        raise ModelError(
+            f"{refiner.name} ({refiner.family}) cannot go on with the latents of {base.name} "
+            f"({base.family}).",
+            valid="a refiner with the same VAE, such as the SDXL refiner for SDXL",
+        )
+    return replace(base, refiner=refiner)

@@ -18,14 +18,13 @@ import numpy as np
 import torch
 
 from studio.errors import RequestError
-from studio.schedulers import catalogue
+from studio.schedulers import catalogue, compatibility
 from studio.schedulers.catalogue import AUTOMATIC, Sampler
-from studio.schedulers.noise import betas, noise_table, zero_terminal_snr
+from studio.schedulers.compatibility import zero_terminal_snr
+from studio.schedulers.noise import betas, noise_table
 from studio.schedulers.spacings import IN_TIME, Array, levels
 from studio.schedulers.stepping import Scheduler
 from studio.schedulers.two_stage import TwoStageScheduler
-
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 # diffusers' schedulers that take each step to be training steps // steps, even where the distance
 # to the next timestep is another: with "trailing" at 80 steps the picture keeps part of its noise.
@@ -55,7 +54,7 @@ def build(
     sampler, schedule = catalogue.resolve(sampler, schedule)
     row = catalogue.sampler(sampler)
     config = dict(scheduler_config)
-    _refuse(row, steps, config)
+    compatibility.check(sampler, steps, config)
     with warnings.catch_warnings():
         # diffusers hands tensors to numpy in a way that numpy 2 deprecates
         warnings.filterwarnings("ignore", "__array", DeprecationWarning)
@@ -80,33 +79,6 @@ def _build(row: Sampler, schedule: str, steps: int, config: dict[str, Any], devi
     if row.distilled or "PNDM" in row.scheduler:
         return _in_whole_timesteps(row, schedule, steps, config, device)
     return _in_sigmas(row, schedule, steps, config, device)
-
-
-def _refuse(row: Sampler, steps: int, config: Mapping[str, Any]) -> None:
-    trained = int(config.get("num_train_timesteps", 1000))
-    if not 1 <= steps <= trained:
-        raise RequestError("steps", steps, "out of range", valid=f"1 to {trained} for this model")
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in PREDICTIONS:
-        raise RequestError(
-            "model", prediction, "unknown prediction type", valid=", ".join(PREDICTIONS)
-        )
-    if prediction == "epsilon" and zero_terminal_snr(config):
-        raise RequestError(
-            "sampler",
-            row.name,
-            "the model predicts epsilon and has zero terminal SNR: from pure noise, epsilon says "
-            "nothing about the picture",
-            valid="a model that predicts v_prediction or sample, with any sampler",
-        )
-    if prediction not in row.predictions and not row.explicit:
-        able = [r.name for r in catalogue.samplers() if prediction in r.predictions or r.explicit]
-        raise RequestError(
-            "sampler",
-            row.name,
-            f"it cannot work with a model that predicts {prediction}",
-            valid=", ".join(able),
-        )
 
 
 def _does(row: Sampler, config: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
+from studio.schedulers.compatibility import zero_terminal_snr
 from studio.schedulers.spacings import NoiseTable
 
 # Stands for alpha_bar = 0 at zero terminal SNR, so that sigma stays finite (4096). It is the
@@ -16,11 +17,6 @@ from studio.schedulers.spacings import NoiseTable
 NO_SIGNAL = 2.0**-24
 
 _BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
-
-
-def zero_terminal_snr(config: Mapping[str, Any]) -> bool:
-    """Whether the model was trained down to pure noise (Lin et al. 2023)."""
-    return bool(config.get("rescale_betas_zero_snr", False))
 
 
 def alphas_cumprod(config: Mapping[str, Any], *, rescaled: bool = True) -> torch.Tensor:

@@ -20,7 +20,7 @@ from studio.errors import RequestError
 from studio.inputs import Inputs
 from studio.metadata import Recipe, Versions, pixel_sha256
 from studio.picture import Picture
-from studio.pipelines.components import ModelCard, card, load
+from studio.pipelines.components import ModelCard, card, load, refined
 from studio.pipelines.inputs import extended_size, natural_size
 from studio.pipelines.request import Defaults, Request
 
@@ -37,12 +37,13 @@ class Studio:
     Several threads may draw with one studio: they take turns, picture by picture (batch by batch).
 
     Args:
-        model: name of a model card (see ``studio models``), or a folder of weights in the
-            diffusers layout.
+        model: name of a model card (see ``studio models``), a folder of weights in the diffusers
+            layout, a single ``.safetensors`` file, or a hub id with its revision.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         attention: ``auto`` or the name of a backend in :mod:`studio.pipelines.attention`.
         inputs: keeps the pictures that requests start from.
+        allow_download: whether a model of the hub that is not here may be fetched.
 
     Raises:
         ModelError: there is no such model.
@@ -56,12 +57,14 @@ class Studio:
         precision: str = "auto",
         attention: str = "auto",
         inputs: Inputs | None = None,
+        allow_download: bool = False,
     ) -> None:
-        self.card: ModelCard = card(model)
+        self.card: ModelCard = card(model, allow_download=allow_download)
         self.inputs = inputs or Inputs()
         self._model = model
         self._runtime = (device, precision, attention)
         self._components: Components | None = None
+        self._refiners: dict[str, Components] = {}
         self._lock = threading.RLock()
 
     @property
@@ -204,6 +207,13 @@ class Studio:
                 self._components = load(self._model, Runtime(*self._runtime))
             return self._components
 
+    def _with_refiner(self, name: str) -> Components:
+        with self._lock:
+            base = self.load()
+            if name not in self._refiners:
+                self._refiners[name] = load(name, base.runtime)
+            return refined(base, self._refiners[name])
+
     def _drawn(
         self,
         requests: Sequence[Request],
@@ -214,7 +224,8 @@ class Studio:
         from studio.pipelines.drawing import draw
 
         sources = self.inputs.sources(requests[0])
-        components = self.load()
+        refiner = requests[0].refiner
+        components = self.load() if refiner is None else self._with_refiner(refiner)
         results = draw(
             components,
             requests,

@@ -23,7 +23,7 @@ COMMANDS = {
     "batch": "draw what a file of prompts asks for, and go on where it was ended",
     "upscale": "make pictures larger",
     "samplers": "list the samplers and the schedules that each can run on",
-    "models": "list the models, with licence, size and folder",
+    "models": "list the models, add yours, or forget them",
     "info": "show the recipe that a picture carries",
     "verify": "draw a picture again from its recipe and compare",
     "web": "serve the page, and the doors for other programs",

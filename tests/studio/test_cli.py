@@ -153,7 +153,7 @@ def test_models_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["models", "--json"]) == 0
     (mini,) = [card for card in json.loads(capsys.readouterr().out) if card["name"] == "mini"]
     assert mini["licence"] == "Apache-2.0"
-    assert mini["folder"] in table
+    assert mini["path"] in table
 
 
 def test_train_hands_over_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
