@@ -9,6 +9,8 @@ neighbouring columns or rows, taken as means along them: what the eye finds firs
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +24,7 @@ from torch import Tensor
 
 from studio import Studio
 from studio.pipelines import stages, vae_tiling
+from studio.pipelines.tiling import over_tiles
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -112,7 +115,7 @@ def _own_norms(vae: Any, latents: Tensor, edge: int) -> Tensor:
         return vae_tiling.decode(vae, tile)
 
     scale = vae_tiling.latent_scale(vae)
-    return vae_tiling.over_tiles(run, latents, edge=edge, overlap=edge // 4, scale=scale)
+    return over_tiles(run, latents, edge=edge, overlap=vae_tiling.overlap_of(edge), scale=scale)
 
 
 def _diffusers(vae: Any, latents: Tensor, edge: int) -> Tensor:
@@ -133,10 +136,12 @@ def _held(device: torch.device, *, reset: bool = False, peak: bool = False) -> i
         return kind(device)
     try:  # Linux only
         if reset:
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)  # else what was freed counts as held
             _CLEAR.write_text("5")
         name = "VmHWM" if peak else "VmRSS"
         found = re.search(rf"{name}:\s+(\d+)", _STATUS.read_text())
-    except OSError:
+    except (OSError, AttributeError):
         return 0
     return int(found[1]) * 1024 if found else 0
 

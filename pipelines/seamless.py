@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 from torch.nn import Conv2d, Module
 
-_CIRCULAR = "circular"
+_CIRCULAR: Final = "circular"
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from studio.pipelines.drawing import draw
 from studio.pipelines.inputs import Sources
 from studio.pipelines.placement import Runtime
 from studio.pipelines.request import Request
+from studio.pipelines.stages import Step
 
 # Real-ESRGAN's names by those of the first ESRGAN: published files have the one or the other.
 REAL = {
@@ -146,7 +147,8 @@ def test_tiles_are_reported_and_can_be_stopped_between(
     esrgan: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upscaling, "_EDGE", 64)
-    components, steps = load(str(esrgan), Runtime(device="cpu")), []
+    components = load(str(esrgan), Runtime(device="cpu"))
+    steps: list[Step] = []
     (single,) = request(esrgan).singles()
     list(draw(components, [single], Sources(picture), on_step=steps.append))
     assert [(step.index, step.total) for step in steps] == [(n, 6) for n in range(1, 7)]

@@ -59,7 +59,7 @@ def test_shared_statistics_are_those_of_all_that_was_run_and_go_away() -> None:
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     x = torch.randn(1, 4, 6, 8) * 3 + 1
-    left, right = x.split(4, dim=-1)
+    left, right = torch.split(x, 4, dim=-1)
     with vae_tiling.shared_statistics(norm, lambda: [norm(left), norm(right)]):
         halves = torch.cat([norm(left), norm(right)], dim=-1)
     torch.testing.assert_close(halves, norm(x))
