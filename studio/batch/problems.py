@@ -38,7 +38,11 @@ class Problem:
         what = f"{self.field} = {self.value}" if self.field and self.value else self.field
         text = ": ".join(part for part in (where, what, self.reason) if part)
         text = f"{text}. Valid: {self.valid}." if self.valid else f"{text}."
-        return " ".join(text.split())
+        text = " ".join(text.split())
+        if text.isprintable():
+            return text
+        # What a file holds must not steer the terminal.
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
     def at(self, line: int, column: int) -> Problem:
         """The same problem in another place."""
@@ -47,7 +51,8 @@ class Problem:
 
 def from_error(error: RequestError, line: int, column: int) -> Problem:
     """What the request's validator says, as a problem of this place."""
-    value = "" if error.value is None else shown(error.value)
+    unknown = error.reason == "unknown field"  # whatever its value
+    value = "" if error.value is None or unknown else shown(error.value)
     return Problem(line, column, error.field, error.reason, error.valid, value)
 
 

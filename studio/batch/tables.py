@@ -9,13 +9,16 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 from studio.batch.entries import Cell, Entry, from_text
 from studio.batch.problems import Problem, shown
+from studio.pipelines.request import Request
 
 REMARK = "#"
 _DELIMITERS = ",;\t"
 _ROOM = " \t\r\n"
+_Places: TypeAlias = list[tuple[int, int]]  # line and column, from 1
 
 
 # ---- CSV
@@ -41,6 +44,7 @@ def csv_entries(lines: Iterable[str]) -> Iterator[Entry]:
 
     reader = csv.reader(feed(), delimiter=mark, strict=True)
     names: list[str] | None = None
+    heads: _Places = []
     while True:
         start = taken
         try:
@@ -61,21 +65,23 @@ def csv_entries(lines: Iterable[str]) -> Iterator[Entry]:
             continue
         if names is None:
             names = [name.strip() for name in values]
-            yield from _header(start + 1, text, names)
+            heads = _places(start + 1, text, mark, len(names))
+            yield from _header(start + 1, text, names, heads)
             continue
-        yield _row(start + 1, text, mark, names, values)
+        yield _row(start + 1, text, mark, names, values, heads)
 
 
-def _header(line: int, text: str, names: list[str]) -> Iterator[Entry]:
-    """What is wrong with a header, as a row of its own; unknown names are told once, here."""
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    for name in doubled:
-        column = names.index(name) + 1
-        reason = f"the header names it twice (cell {column})"
-        yield Entry(line, text, problems=(Problem(line, 0, name, reason, "each name once"),))
+def _header(line: int, text: str, names: list[str], heads: _Places) -> Iterator[Entry]:
+    """Names that stand twice, as a row of its own."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            reason = "the header names it twice"
+            yield Entry(line, text, problems=(Problem(*heads[index], name, reason, "one column"),))
 
 
-def _row(line: int, text: str, mark: str, names: list[str], values: list[str]) -> Entry:
+def _row(
+    line: int, text: str, mark: str, names: list[str], values: list[str], heads: _Places
+) -> Entry:
     places = _places(line, text, mark, len(values))
     if len(values) != len(names):
         at, column = places[min(len(names), len(values) - 1)]
@@ -83,14 +89,18 @@ def _row(line: int, text: str, mark: str, names: list[str], values: list[str]) -
         problem = Problem(at, column, "", reason, f"{len(names)} cells, empty ones too")
         return Entry(line, text, problems=(problem,))
     cells = {}
-    for name, value, (at, column) in zip(names, values, places, strict=True):
-        if value and not name.startswith(REMARK):
-            cells[name] = Cell(from_text(name, value), at, column)
+    for name, value, place, head in zip(names, values, places, heads, strict=True):
+        if name.startswith(REMARK):
+            continue
+        if name not in Request.model_fields:  # is told once, where the header has it
+            cells[name] = Cell(value, *head)
+        elif value:
+            cells[name] = Cell(from_text(name, value), *place)
     return Entry(line, text, cells)
 
 
-def _places(line: int, text: str, mark: str, count: int) -> list[tuple[int, int]]:
-    """Line and column, from 1, at which each cell of a row begins."""
+def _places(line: int, text: str, mark: str, count: int) -> _Places:
+    """Where each cell of a row begins."""
     cell = re.compile(rf'("(?:[^"]|"")*"|[^{mark}]*)(?:{mark}|\Z)')
     places = []
     position = 0

@@ -91,8 +91,12 @@ class Source(Protocol):
 
 
 def is_plain(template: str) -> bool:
-    """Whether a template is its own text, with nothing to draw or to unescape."""
-    return not ("{" in template or "}" in template or "__" in template)
+    """Whether a template is its own text, with nothing to draw or to unescape.
+
+    So is one that is too long for any request, which is refused as it stands.
+    """
+    marked = "{" in template or "}" in template or "__" in template
+    return not marked or len(template) > _LONGEST
 
 
 def escaped(text: str) -> str:
@@ -117,13 +121,15 @@ def parse(template: str) -> tuple[Node, ...]:
 
 
 def wildcards(nodes: Sequence[Node]) -> Iterator[Wildcard]:
-    """All wildcards in a template, whether or not they would be drawn."""
-    for node in nodes:
+    """All wildcards in a template, in order, whether or not they would be drawn."""
+    waiting = list(reversed(nodes))
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, Wildcard):
             yield node
         elif isinstance(node, Choice):
-            for option in node.options:
-                yield from wildcards(option.nodes)
+            inner = [one for option in node.options for one in option.nodes]
+            waiting += reversed(inner)
 
 
 def has_choices(nodes: Sequence[Node]) -> bool:

@@ -130,11 +130,12 @@ def _put_styles(line: _Line, cell: Cell) -> None:
             valid = ", ".join(known[one] for one in near)
             line.wrong(cell.column, "styles", "unknown style", valid, shown(name))
             return
-    prompts = (line.cells.get(name, cell) for name in PROMPTS)
-    texts = ["" if one is cell else str(one.value) for one in prompts]
-    for name, text in zip(PROMPTS, styled(*texts, [known[n.lower()] for n in names]), strict=True):
+    given = {name: line.cells.get(name, replace(cell, value="")) for name in PROMPTS}
+    prompt, negative = (str(given[name].value) for name in PROMPTS)
+    texts = styled(prompt, negative, [known[name.lower()] for name in names])
+    for name, text in zip(PROMPTS, texts, strict=True):
         if text:
-            line.cells[name] = replace(line.cells.get(name, cell), value=text)
+            line.cells[name] = replace(given[name], value=text)
 
 
 def _take(line: _Line, name: str, flag: _Word, word: _Word | None) -> None:

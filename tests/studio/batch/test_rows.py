@@ -151,7 +151,20 @@ def test_broken_bytes_make_their_own_row_bad_only() -> None:
 
 
 def test_an_unknown_csv_column_is_an_error() -> None:
-    assert "'steps'" in str(problems("prompt,stepz\na,3", form="csv")[0])
+    sheet = read(b"prompt,stepz\na,3\nb,4\nc,\n", form="csv")
+    assert len(sheet.bad) == 3
+    (problem,) = sheet.problems  # told once
+    assert (problem.line, problem.column, problem.field) == (1, 8, "stepz")
+    assert "'steps'" in problem.valid
+
+
+def test_what_a_file_holds_does_not_steer_the_terminal() -> None:
+    assert str(problems('{"prompt": "a", "\\u001b[2J": 1}')[0]).isprintable()
+
+
+def test_braces_without_end_are_a_problem() -> None:
+    for count in (5_000, 1_000_000):
+        assert problems("{" * count + "}" * count)[0].field == "prompt"
 
 
 def test_pictures_are_named_from_the_files_folder_and_must_be_there(tmp_path: Path) -> None:
