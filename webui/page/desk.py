@@ -58,12 +58,14 @@ class Desk:
                 self.panel = Panel(self.service, self.kind, others)
 
     @contextmanager
-    def ask(self) -> Iterator[None]:
-        """The column of the prompts; the button ends it."""
+    def ask(self, able: bool = True) -> Iterator[None]:
+        """The column of the prompts; the button ends it, dead unless ``able``."""
         with gr.Column(elem_classes=["ask"], min_width=0):
             yield
             self.problem = gr.HTML("", elem_classes=["problems"])
-            self.go = gr.Button(label(self._button), variant="primary", elem_classes=["go"])
+            self.go = gr.Button(
+                label(self._button), variant="primary", interactive=able, elem_classes=["go"]
+            )
 
     @contextmanager
     def settings(self) -> Iterator[None]:

@@ -85,7 +85,7 @@ class Form:
         ratio = gr.Radio(PROPORTIONS, label=label("field.proportions"), elem_classes=["chips"])
         with gr.Row(elem_classes=["tight"]):
             self.add("width", "height")
-            swap = gr.Button("⇄", size="sm", min_width=44, elem_classes=["icon", "swap"])
+            swap = _icon("swap")
         sides = [self.widgets["width"], self.widgets["height"]]
         ratio.input(self._sized, [ratio, self.widgets["model"]], sides, **QUIET)
         swap.click(lambda width, height: (height, width), sides, sides, **QUIET)
@@ -94,8 +94,8 @@ class Form:
         """The seed with its dice; returns the button "last seed" for the tab to connect."""
         with gr.Row(elem_classes=["tight"]):
             self.add("seed")
-            dice = gr.Button("⚄", size="sm", min_width=44, elem_classes=["icon", "dice"])
-            reuse = gr.Button("↺", size="sm", min_width=44, elem_classes=["icon", "reuse"])
+            dice = _icon("dice")
+            reuse = _icon("reuse")
         seed = self.widgets["seed"]
         dice.click(lambda: "", None, seed, **QUIET)
         return reuse, seed
@@ -187,6 +187,11 @@ def problem(error: StudioError | None) -> str:
     if error is None:
         return ""
     return f'<p role="alert" class="problem">{html.escape(str(error))}</p>'
+
+
+def _icon(name: str) -> gr.Button:
+    """A small button that shows a sign; its words are for those who cannot see it."""
+    return gr.Button(label(f"button.{name}"), size="sm", min_width=44, elem_classes=["sign", name])
 
 
 def group(title: str, form: Form, names: Iterable[str]) -> None:

@@ -61,6 +61,7 @@ class Grid:
                     object_fit="contain", height="auto", preview=True, elem_classes=["results"],
                     buttons=["download", "fullscreen"],
                 )  # fmt: skip
+                gr.Markdown(label("grid.idle"), elem_classes=["idle"])
                 self.flock = Flock(service, "grid", "grid.cells", _sheets, [sheets])
                 self.flock.place()
                 stop = gr.Button(label("button.stop"), size="sm", elem_classes=["stop"])

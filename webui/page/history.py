@@ -52,7 +52,8 @@ class History:
                 with gr.Column(elem_classes=["found"], min_width=0):
                     self._count = gr.HTML("")
                     self._gallery = gr.Gallery(
-                        label=label("history.pictures"), columns=6, object_fit="cover",
+                        label=label("history.pictures"), columns=4, fit_columns=False,
+                        object_fit="cover",
                         interactive=False, allow_preview=False, height="auto", buttons=[],
                         elem_classes=["thumbs"],
                     )  # fmt: skip

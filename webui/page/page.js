@@ -33,10 +33,21 @@
     setTimeout(() => button.click(), 0);
   }, true);
 
-  document.addEventListener("DOMContentLoaded", () => {
+  // A thumbnail's caption stands below it: its picture need not say the same again.
+  const quieten = () => {
+    document.querySelectorAll(".thumbs button img[alt]:not([alt=''])").forEach((image) => {
+      if (image.closest("button")?.textContent.trim()) image.alt = "";
+    });
+  };
+
+  const begin = () => {
     dress();
+    quieten();
+    new MutationObserver(quieten).observe(document.body, { childList: true, subtree: true });
     new MutationObserver(() => {
       if (document.body.classList.contains("dark") !== dark()) dress();
     }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-  });
+  };
+  if (document.body) begin();
+  else document.addEventListener("DOMContentLoaded", begin);
 })();

@@ -34,6 +34,7 @@ class PictureInfo:
                     type="filepath", buttons=["fullscreen"], height=320,
                 )  # fmt: skip
             with gr.Column(elem_classes=["job"], min_width=0):
+                gr.Markdown(label("info_tab.idle"), elem_classes=["idle"])
                 self._found = gr.HTML("", elem_classes=["sheet", "found-recipe"])
                 self.use = gr.Button(
                     label("button.use"), variant="primary", visible=False, elem_classes=["use"]

@@ -64,6 +64,7 @@ class PromptFile:
                     buttons=["download", "fullscreen"],
                 )  # fmt: skip
                 pack = gr.Button(label("button.zip"), visible=False, elem_classes=["pack"])
+                gr.Markdown(label("file.idle"), elem_classes=["idle"])
                 self.flock = Flock(
                     service, "prompt-file", "file.progress", self._ended, [pictures, pack]
                 )

@@ -19,7 +19,7 @@ def build(service: Service, choices: Choices) -> Desk:
     desk = Desk(service, choices, "upscale", button="button.upscale")
     form = desk.form
     with desk.tab():
-        with desk.ask():
+        with desk.ask(bool(choices.upscalers)):
             key = "upscale.hint" if choices.upscalers else "upscale.none"
             gr.Markdown(label(key), elem_classes=["hint"])
             desk.own.append(picture_field())

@@ -16,9 +16,7 @@ from studio.metadata import Recipe, Versions, pixel_sha256
 from studio.picture import Picture
 from studio.pipelines.request import Request
 
-_VERSIONS = Versions(
-    latent_studio="0", python="3", torch="2", diffusers="0", transformers="5"
-)
+_VERSIONS = Versions(latent_studio="0", python="3", torch="2", diffusers="0", transformers="5")
 
 
 class Gate:
@@ -90,7 +88,10 @@ class Painter:
                     preview = image.filter(blur)
                     on_step(
                         SimpleNamespace(
-                            requests=[single], index=step, total=steps, preview=lambda p=preview: [p]
+                            requests=[single],
+                            index=step,
+                            total=steps,
+                            preview=lambda p=preview: [p],
                         )
                     )
             yield Picture(image, single, _recipe(single, image))
