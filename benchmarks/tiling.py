@@ -14,6 +14,7 @@ import gc
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from studio import Studio
 from studio.pipelines import stages, vae_tiling
 from studio.pipelines.tiling import over_tiles
 
+_MMAP_THRESHOLD = -3  # of malloc.h
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -83,6 +85,8 @@ def measured(work: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table."""
     options = _options(arguments)
+    with suppress(OSError, AttributeError):  # else glibc keeps what is freed, and it counts as held
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**18)
     vae = Studio(options.model, device=options.device).load().vae
     scale = vae_tiling.latent_scale(vae)
     edge = options.tile // scale
@@ -137,7 +141,7 @@ def _held(device: torch.device, *, reset: bool = False, peak: bool = False) -> i
     try:  # Linux only
         if reset:
             gc.collect()
-            ctypes.CDLL(None).malloc_trim(0)  # else what was freed counts as held
+            ctypes.CDLL(None).malloc_trim(0)
             _CLEAR.write_text("5")
         name = "VmHWM" if peak else "VmRSS"
         found = re.search(rf"{name}:\s+(\d+)", _STATUS.read_text())

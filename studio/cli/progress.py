@@ -182,8 +182,11 @@ def summary(request: Request) -> str:
     pictures = "1 picture" if request.count == 1 else f"{request.count} pictures"
     if request.upscale is not None:
         return f"enlarging {pictures} {request.upscale} times with {_model(request)}"
+    size = f"{request.width}x{request.height}"
+    if request.hires_scale > 1:
+        size += f", {request.hires_scale:g} times as large in the end,"
     return (
-        f"drawing {pictures} of {request.width}x{request.height} with {_model(request)}: "
+        f"drawing {pictures} of {size} with {_model(request)}: "
         f"{request.steps} steps of {request.sampler}, seed {request.seed}"
     )
 
