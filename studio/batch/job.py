@@ -90,8 +90,14 @@ def jobs_of(rows: Iterable[Row], choices_seed: int = 0) -> Iterator[Job]:
     index = 0
     for row in rows:
         weights = weights_sha256(row.request.model)
-        singles = zip(row.resolved.singles(), row.request.singles(), strict=True)
-        for resolved, asked in singles:
+        for resolved, own in _singles(row):
             index += 1
-            own = row if row.request.count == 1 else replace(row, request=asked)
             yield Job(job_id(resolved, weights), index, resolved, own, choices_seed)
+
+
+def _singles(row: Row) -> Iterator[tuple[Request, Row]]:
+    if row.resolved.count == 1:
+        yield row.resolved, row
+        return
+    for resolved, asked in zip(row.resolved.singles(), row.request.singles(), strict=True):
+        yield resolved, replace(row, request=asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,12 +49,14 @@ class StubArtist:
         fails: prompts that come to nothing.
         pause_s: what one picture takes.
         together: pictures in a pack.
+        noise: makes files of some 50 kB.
     """
 
     log: Path | None = None
     fails: Sequence[str] = ()
     pause_s: float = 0.0
     together: int = 1
+    noise: bool = False
 
     def pack_size(self, job: Job) -> int:  # noqa: ARG002 (the same for all)
         return self.together
@@ -68,15 +70,18 @@ class StubArtist:
             if self.log:
                 with self.log.open("a", encoding="utf-8") as log:
                     log.write(f"{job.id}\n")
-            yield Outcome(job.id, picture_file(job), seconds=self.pause_s)
+            yield Outcome(job.id, picture_file(job, noise=self.noise), seconds=self.pause_s)
         if broken:
             raise NotANumberError(f"seed {broken[0].request.seed}: failed: nan.")
 
 
-def picture_file(job: Job) -> bytes:
+def picture_file(job: Job, *, noise: bool = False) -> bytes:
     """The file that the stub draws for a job."""
-    digest = hashlib.sha256(job.id.encode()).digest()
-    image = Image.frombytes("RGB", (2, 5), digest[:30]).resize((64, 64), Image.Resampling.NEAREST)
+    dice = random.Random(job.id)
+    image = Image.frombytes("RGB", (2, 5), dice.randbytes(30))
+    image = image.resize((64, 64), Image.Resampling.NEAREST)
+    if noise:
+        image = Image.frombytes("RGB", (128, 128), dice.randbytes(3 * 128 * 128))
     recipe = Recipe(
         request=job.request,
         model="stub",
