@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from pathlib import Path
 
@@ -129,6 +130,8 @@ def run(options: Namespace) -> int:
         max_body_bytes=options.max_upload * MEGABYTE,
         grace_s=options.grace,
     )
+    # Gradio's copies of what it shows: not in a folder that all users of the machine share.
+    os.environ["GRADIO_TEMP_DIR"] = str(options.folder / "page")
     from studio.webui import observing, server  # uvicorn and FastAPI: not needed for refusals
     from studio.webui.application import create_app
 
