@@ -14,6 +14,7 @@ from studio.batch.entries import Cell, Entry
 from studio.batch.identity import derived, open_seed
 from studio.batch.problems import Problem
 from studio.batch.sheet import PROMPTS, BadRow, Row
+from studio.batch.tables import REMARK
 from studio.batch.templates import TemplateError, draw, has_choices, is_plain, parse
 from studio.batch.wildcards import Wildcards
 from studio.pipelines.request import SEEDS, Request
@@ -90,8 +91,11 @@ class Expander:
 
     def _bad(self, entry: Entry, problems: Sequence[Problem], more: Mapping[str, Cell]) -> BadRow:
         self._rows += 1
-        cells = {**entry.cells, **more}
-        fields = {name: self._kept(name, cell.value) for name, cell in cells.items()}
+        fields: dict[str, object] = {f"{REMARK}row": entry.text}
+        fields[f"{REMARK}problems"] = [str(problem) for problem in problems]
+        if not entry.problems:  # else what could be told apart might pass for the whole row
+            cells = {**entry.cells, **more}
+            fields |= {name: self._kept(name, cell.value) for name, cell in cells.items()}
         return BadRow(self._rows, entry.line, entry.text, tuple(problems), fields)
 
     def _kept(self, name: str, value: object) -> object:

@@ -53,7 +53,8 @@ class BadRow:
         line: its first line in the file, from 1.
         text: the row as it stands in the file.
         problems: all of them.
-        fields: the values that could be told apart, as JSON can hold them.
+        fields: what JSON can hold and, read as a row of a JSONL file, is refused again: the values,
+            and as remarks the row and its problems.
     """
 
     index: int
