@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,10 @@ class Components:
         requires_aesthetics_score: whether the U-Net wants a score in place of the target size
             (SDXL's refiner).
         upscaler: spandrel's ImageModelDescriptor, where the model is one; it has no other parts.
+        low_res_scheduler_config: the noise that a latent upscaler's small picture is given.
+        max_noise_level: how much of it the model knows.
         refiner: the model that finishes what this one begins, of the same latents.
+        others: models that :meth:`other` has loaded.
     """
 
     card: ModelCard
@@ -54,7 +57,10 @@ class Components:
     force_zeros_for_empty_prompt: bool = False
     requires_aesthetics_score: bool = False
     upscaler: Any = None
+    low_res_scheduler_config: Mapping[str, Any] | None = None
+    max_noise_level: int = 0
     refiner: Components | None = None
+    others: dict[str, Components] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -81,6 +87,16 @@ class Components:
             [tower for tower in towers if tower[1] is not None],
             zero_empty_negative=self.force_zeros_for_empty_prompt,
         )
+
+    def other(self, name: str) -> Components:
+        """A model beside this one, on the same device; kept as long as this one stays loaded.
+
+        Raises:
+            ModelError: see :func:`load`.
+        """
+        if name not in self.others:
+            self.others[name] = load(name, self.runtime)
+        return self.others[name]
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """(C, h, w) of one picture's latents."""

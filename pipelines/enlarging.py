@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from studio.pipelines import components as loading
 from studio.pipelines import stages
 from studio.pipelines.components import Components
 from studio.pipelines.inputs import Sources
@@ -43,7 +42,7 @@ def enlarger(
         return lambda small: bilinear(_latents(components, small), (height, width), wrap=wrap)
     if name == "lanczos":
         return lambda small: _seen(components, lanczos(small.image, size, wrap=wrap))
-    upscaler = loading.load(name, components.runtime)
+    upscaler = components.other(name)
     times = min(4, math.ceil(request.hires_scale))
     ask = partial(Request.of, model=name, init_image="the small picture", upscale=times)
 

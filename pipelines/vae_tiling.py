@@ -25,7 +25,7 @@ from studio.pipelines.tiling import over_tiles
 SMALLEST = 8
 """Latents along the edge of the smallest tile."""
 
-_COPIES = 8  # of the largest activation at the peak; 6.2 were measured (benchmarks/tiling.py)
+_COPIES = 8  # of the largest activation at the peak; 3 to 6 were measured (benchmarks/tiling.py)
 _SHARE = 0.8  # of the free memory that is used
 
 

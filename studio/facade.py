@@ -260,6 +260,7 @@ def _picture(result: Drawn, components: Components) -> Picture:
         request=result.request,
         model=components.name,
         weights_sha256=components.weights_sha256,
+        other_weights=_other_weights(result.request, components),
         versions=Versions.current(),
         device=runtime.device.partition(":")[0],
         precision=runtime.precision,
@@ -269,3 +270,12 @@ def _picture(result: Drawn, components: Components) -> Picture:
         recovery=result.recovery,
     )
     return Picture(image=result.image, request=result.request, recipe=recipe)
+
+
+def _other_weights(request: Request, components: Components) -> dict[str, str]:
+    hashes = {}
+    if components.refiner is not None:
+        hashes["refiner"] = components.refiner.weights_sha256
+    if request.hires_scale > 1 and request.hires_upscaler not in ("latent", "lanczos"):
+        hashes["hires_upscaler"] = components.other(request.hires_upscaler).weights_sha256
+    return hashes

@@ -64,6 +64,7 @@ class Recipe(BaseModel):
         request: the request as run: resolved, of one picture.
         model: name of the model.
         weights_sha256: hash of its weights, 64 hex digits.
+        other_weights: hashes of the refiner's and the hires upscaler's, by the request's field.
         versions: of the program and its libraries.
         device: kind of device, such as ``cpu`` or ``cuda``.
         precision: number format of the weights, such as ``fp32``.
@@ -87,6 +88,7 @@ class Recipe(BaseModel):
     pixel_sha256: str
     timings: Timings | None = None
     recovery: tuple[str, ...] = ()
+    other_weights: dict[str, str] = {}
     template: str | None = None
     choices_seed: int | None = None
 

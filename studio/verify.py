@@ -112,6 +112,10 @@ def causes(then: Recipe, now: Recipe) -> tuple[str, ...]:
     if then.weights_sha256 != now.weights_sha256:
         hashes = f"{then.weights_sha256[:10]} then, {now.weights_sha256[:10]} now"
         found.append(f"other weights of {now.model}: {hashes}")
+    for field in sorted({*then.other_weights, *now.other_weights}):
+        before, after = (r.other_weights.get(field, "none") for r in (then, now))
+        if before != after:
+            found.append(f"other weights of {field}: {before[:10]} then, {after[:10]} now")
     for name in ("device", "precision", "attention"):
         if getattr(then, name) != getattr(now, name):
             found.append(f"other {name}: {getattr(then, name)} then, {getattr(now, name)} now")

@@ -85,6 +85,11 @@ def test_missing_weights_and_missing_recipes_are_told(picture: Picture, tmp_path
         ("precision", "bf16", "other precision: bf16 then, fp32 now"),
         ("attention", "flash", "other attention: flash then, sdpa now"),
         ("recovery", ("decoded in tiles",), "other steps of recovery: decoded in tiles then"),
+        (
+            "other_weights",
+            {"refiner": "ab" * 32},
+            "other weights of refiner: ababababab then, none now",
+        ),
     ],
 )
 def test_each_difference_is_a_cause(field: str, value: object, says: str, picture: Picture) -> None:
