@@ -84,7 +84,8 @@ class Checker:
         if isinstance(found, Request):
             return found.model_copy(update=own), []
         if isinstance(found, ModelError):
-            found = RequestError("model", None, found.what.rstrip("."), valid=found.valid)
+            reason = found.what.removeprefix(f"model = {request.model!r} ").rstrip(".")
+            found = RequestError("model", request.model, reason, valid=found.valid)
         return None, [_located(found, cells, lines)]
 
     def _resolve(self, request: Request) -> Request:

@@ -110,7 +110,8 @@ class Expander:
         cells = {"prompt": Cell("", entry.line, 0), **self.base, **entry.cells}
         known = {(problem.line, problem.column) for problem in entry.problems}
         for problem in self.checker.request(cells, lines)[1]:
-            if (problem.line, problem.column) not in known:
+            told = (problem.line, problem.column) in known or "NUL" in problem.reason
+            if not told:
                 yield problem
         yield from self._faults(entry.cells, lines)
 

@@ -74,7 +74,9 @@ def decode(data: bytes) -> Document:
         piece = pieces[bisect_right([piece.start for piece in pieces], found.start()) - 1]
         before = text[piece.start : found.start()]
         byte = piece.byte + len(before.encode(codec, "surrogatepass"))
-        problems.append(problem(found.start(), byte, "a NUL character"))
+        one = problem(found.start(), byte, "a NUL character")
+        if not problems or problems[-1].line != one.line:  # one a line says it
+            problems.append(one)
     if not complete:
         reason = f"more than {_MOST} bytes are no text; the rest was not read"
         problems.append(Problem(bisect_right(starts, len(text)), 0, "", reason, _VALID))

@@ -61,7 +61,7 @@ def csv_entries(lines: Iterable[str]) -> Iterator[Entry]:
         if values is None:
             return
         text = "\n".join(rows[start:taken])
-        if not text.strip():
+        if not any(values):  # blank, or as spreadsheets write it: ,,,
             continue
         if names is None:
             names = [name.strip() for name in values]

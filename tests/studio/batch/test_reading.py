@@ -36,7 +36,7 @@ def test_other_bytes_are_named_by_line_column_and_offset() -> None:
 
 
 def test_a_nul_is_named_by_line_and_offset() -> None:
-    (problem,) = decode(b"a\n\xc3\xa4\0b").problems
+    (problem,) = decode(b"a\n\xc3\xa4\0b\0").problems
     assert (problem.line, problem.column) == (2, 2)
     assert "NUL character at byte 4" in problem.reason
 

@@ -34,6 +34,10 @@ def test_an_empty_cell_leaves_its_field_open() -> None:
     assert values(row) == {"prompt": "a", "seed": 3}
 
 
+def test_blank_csv_rows_are_none() -> None:
+    assert [entry.line for entry in csv_entries(["", "prompt,seed", "", ",", "a,1", ""])] == [5]
+
+
 def test_csv_places_are_physical_lines_and_columns() -> None:
     _, row = csv_entries(["prompt,steps", "a,1", '"two', 'lines, ""so""",x'])
     assert row.line == 3
