@@ -89,7 +89,7 @@ def first_noise(
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
+def deterministic() -> Iterator[None]:
     """Convolutions that add up in a fixed order: the same picture again on the same GPU."""
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
@@ -99,7 +99,7 @@ def _deterministic() -> Iterator[None]:
         torch.backends.cudnn.deterministic = before
 
 
-@_deterministic()
+@deterministic()
 def denoise(
     denoiser: Callable[[Tensor, Tensor, int], Tensor],
     scheduler: Scheduler,
@@ -238,7 +238,7 @@ class Posterior:
         return torch.addcmul(self.mean, self.std, unit.to(self.mean))
 
 
-@_deterministic()
+@deterministic()
 def posterior(vae: Any, picture: Tensor) -> Posterior:
     """What the VAE sees in a picture [1, 3, H, W] in [-1, 1]; in tiles where memory is short."""
     edge = vae_tiling.tile_edge(vae, picture.shape[-1], picture.shape[-2])
@@ -248,7 +248,7 @@ def posterior(vae: Any, picture: Tensor) -> Posterior:
     return Posterior((seen.mean.float() - shift) * scale, seen.std.float() * scale)
 
 
-@_deterministic()
+@deterministic()
 def decode(vae: Any, latents: Tensor, edge: int | None = None) -> Tensor:
     """Pictures [B, 3, H, W] of latents [B, C, h, w]: fp32 on the CPU, about [-1, 1].
 

@@ -138,6 +138,7 @@ def lanczos(image: Image.Image, size: tuple[int, int], *, wrap: bool = False) ->
 
 
 @torch.inference_mode()
+@stages.deterministic()
 def enlarged(
     components: Components,
     image: Image.Image,
@@ -162,8 +163,10 @@ def enlarged(
         NotANumberError: the result is not finite.
     """
     net = components.upscaler
-    while net is not None and net.scale > 1 and image.width < size[0]:
+    if net is not None:
         image = _through(net, image, watch, notes, wrap=wrap)
+        while net.scale > 1 and image.width < size[0]:
+            image = _through(net, image, watch, notes, wrap=wrap)
     return image if image.size == size else lanczos(image, size, wrap=wrap)
 
 

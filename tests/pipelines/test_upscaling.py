@@ -102,6 +102,18 @@ def test_a_net_of_another_architecture_and_scale(tmp_path: Path, picture: Image.
     assert upscaled(path, picture, 3).image.size == (300, 225)  # and back by Lanczos
 
 
+def test_a_net_that_does_not_enlarge_repairs_the_picture(
+    tmp_path: Path, picture: Image.Image
+) -> None:
+    torch.manual_seed(0)
+    net = SRVGGNetCompact(num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2, upscale=1)
+    path = saved(tmp_path / "1x.safetensors", net.state_dict())
+    result = upscaled(path, picture, 1)
+    expected = whole(load(str(path), Runtime(device="cpu")), picture)
+    assert abs(np.asarray(result.image) - expected.numpy()).max() <= 1
+    assert result.image.tobytes() != picture.tobytes()
+
+
 def test_lanczos_is_that_of_pillow(picture: Image.Image) -> None:
     result = upscaled("lanczos", picture, 2)
     expected = picture.resize((200, 150), Image.Resampling.LANCZOS)
