@@ -9,7 +9,7 @@ from PIL import Image
 from studio.errors import RequestError
 from studio.pipelines import masks
 from studio.pipelines.colouring import coloured
-from studio.pipelines.fitting import Box, Size, cut, filled, fitted, opaque
+from studio.pipelines.fitting import Box, Size, cut, filled, fitted, matched, opaque
 from studio.pipelines.inputs import Sources
 from studio.pipelines.request import Request
 
@@ -27,6 +27,7 @@ class Canvas:
         hole: L of 0 and 255 of that size, white where the model draws; None means everywhere.
         feathered: L of the original's size, how far the drawn pixel replaces the original's.
         keep_luminance: whether only colours are taken from what was drawn.
+        match: whether the drawn colours are moved to meet the original's at the hole's rim.
     """
 
     original: Image.Image
@@ -35,6 +36,7 @@ class Canvas:
     hole: Image.Image | None = None
     feathered: Image.Image | None = None
     keep_luminance: bool = False
+    match: bool = False
 
     @classmethod
     def of(cls, request: Request, sources: Sources) -> Canvas:
@@ -67,7 +69,8 @@ class Canvas:
         hole = masks.binary(cut(mask, box).resize(size, Image.Resampling.BILINEAR))
         if request.mask_fill == "blur":
             picture = filled(picture, hole)
-        return cls(original, box, picture, hole, feathered, request.keep_luminance)
+        match = any(_sides(request))
+        return cls(original, box, picture, hole, feathered, request.keep_luminance, match)
 
     def finished(self, drawn: Image.Image) -> Image.Image:
         """The result from what was drawn, RGB of the size of ``picture``.
@@ -76,8 +79,10 @@ class Canvas:
         """
         if self.keep_luminance:
             drawn = coloured(self.picture, drawn)
-        if self.feathered is None:
+        if self.hole is None or self.feathered is None:
             return drawn
+        if self.match:
+            drawn = matched(drawn, self.picture, self.hole)
         width, height = self.box[2] - self.box[0], self.box[3] - self.box[1]
         laid = self.original.copy()
         laid.paste(drawn.resize((width, height), Image.Resampling.LANCZOS), self.box[:2])
@@ -88,7 +93,7 @@ def _laid_out(
     request: Request, image: Image.Image, mask: Image.Image | None, size: Size
 ) -> tuple[Image.Image, Image.Image | None]:
     """The init image fitted and continued to ``size``, and all that is drawn anew in it."""
-    sides = (request.extend_left, request.extend_top, request.extend_right, request.extend_bottom)
+    sides = _sides(request)
     inner = size[0] - sides[0] - sides[2], size[1] - sides[1] - sides[3]
     if min(inner) < _NARROWEST:
         field = "width" if inner[0] < _NARROWEST else "height"
@@ -107,3 +112,8 @@ def _laid_out(
     fresh = Image.new("L", size, 255)
     fresh.paste(mask or Image.new("L", inner, 0), sides[:2])
     return cut(image, box), fresh
+
+
+def _sides(request: Request) -> Box:
+    """Pixels beyond the left, top, right and bottom edge."""
+    return request.extend_left, request.extend_top, request.extend_right, request.extend_bottom

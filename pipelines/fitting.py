@@ -14,6 +14,7 @@ Box = tuple[int, int, int, int]
 """left, top, right, bottom in pixels, the last two just outside; may lie beyond a picture."""
 
 _SLACK = 8  # pixels, the grid that sizes lie on
+_RELAXATIONS = 8
 _ON_WHITE = (255, 255, 255, 255)
 
 
@@ -62,8 +63,8 @@ def cut(image: Image.Image, box: Box) -> Image.Image:
 def filled(image: Image.Image, hole: Image.Image) -> Image.Image:
     """RGB with its ``hole`` filled smoothly from around: sharp at the rim, blurred far inside.
 
-    Pull-push over a pyramid (Gortler et al. 1996, "The Lumigraph", section 3.4); all pixels
-    outside the hole stay as they are.
+    Pull-push over a pyramid (Gortler et al. 1996, "The Lumigraph", section 3.4), relaxed towards
+    a membrane at each level; all pixels outside the hole stay as they are.
 
     Args:
         image: RGB.
@@ -76,6 +77,25 @@ def filled(image: Image.Image, hole: Image.Image) -> Image.Image:
     return Image.composite(stages.to_pil(spread[0]), image, hole.point(lambda v: 255 * (v > 127)))
 
 
+def matched(drawn: Image.Image, original: Image.Image, hole: Image.Image) -> Image.Image:
+    """``drawn`` with its colours in the ``hole`` moved so that they meet the original at the rim.
+
+    What the two differ by outside the hole is spread smoothly into it and added there: a membrane,
+    as in gradient-domain cloning (Farbman et al. 2009, "Coordinates for instant image cloning").
+
+    Args:
+        drawn: RGB.
+        original: RGB of the same size; counts outside the hole only.
+        hole: L of that size, white inside.
+    """
+    known = (stages.to_tensor(hole) < 0.5).float()
+    if not known.any():
+        return drawn
+    colours = stages.to_tensor(drawn)
+    membrane = _spread(stages.to_tensor(original) - colours, known)
+    return stages.to_pil((colours + membrane)[0])
+
+
 def _spread(colour: Tensor, known: Tensor) -> Tensor:
     if known.all() or max(known.shape[-2:]) == 1:
         return colour
@@ -83,4 +103,8 @@ def _spread(colour: Tensor, known: Tensor) -> Tensor:
     coarse = functional.avg_pool2d(colour * known, 2, ceil_mode=True) / weight.clamp_min(1e-6)
     coarse = _spread(coarse, (weight > 0).float())
     finer = functional.interpolate(coarse, known.shape[-2:], mode="bilinear", align_corners=False)
-    return torch.where(known > 0, colour, finer)
+    finer = torch.where(known > 0, colour, finer)
+    for _ in range(_RELAXATIONS):  # else the rim would show, where it lies on the pyramid's grid
+        wider = functional.pad(finer, (1, 1, 1, 1), mode="replicate")
+        finer = torch.where(known > 0, colour, functional.avg_pool2d(wider, 3, 1))
+    return finer

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from studio.pipelines import masks
 from studio.pipelines.colouring import coloured
-from studio.pipelines.fitting import cut, filled, fitted, opaque
+from studio.pipelines.fitting import cut, filled, fitted, matched, opaque
 
 
 def noise(size: tuple[int, int], seed: int = 0) -> Image.Image:
@@ -142,3 +142,14 @@ def test_colours_change_no_luma_even_at_the_gamuts_edge(dim: float) -> None:
     result = coloured(grey, noise((64, 64), 1))
     assert abs(pixels(result.convert("L")) - pixels(grey.convert("L"))).max() <= 1
     assert (pixels(result).max(axis=-1) - pixels(result).min(axis=-1)).mean() > 30 * dim
+
+
+def test_what_was_drawn_is_moved_to_meet_the_original_at_the_rim() -> None:
+    original = Image.new("RGB", (96, 64), (150, 200, 240))
+    hole = Image.new("L", (96, 64), 0)
+    hole.paste(255, (64, 0, 96, 64))
+    drawn = Image.new("RGB", (96, 64), (170, 190, 240))  # a flat colour that is a little off
+    drawn.paste((90, 40, 40), (84, 20, 96, 50))  # and something in it
+    result = pixels(matched(drawn, original, hole))
+    assert abs(result[:, 60:70] - (150, 200, 240)).max() <= 1
+    assert abs(result[30, 90] - (70, 50, 40)).max() <= 3

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from studio.errors import Cancelled, ModelError, NotANumberError, RequestError
-from studio.pipelines import stages
+from studio.pipelines import components, stages
 from studio.pipelines.drawing import Result, Step, draw
 from studio.pipelines.inputs import Sources
+from studio.pipelines.placement import Runtime
 from studio.schedulers import catalogue
 from tests.pipelines.test_oracle_images import disc, photo
 from tests.tiny import tiny_model, tiny_requests
@@ -225,3 +226,17 @@ def test_what_the_reading_noticed_stands_with_the_result() -> None:
     sources = Sources(photo(), notices=("init image: the first of its 3 frames",))
     (result,) = draw(tiny_model(), asked(), sources)
     assert result.recovery == sources.notices
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("colour", [(150, 200, 240), (214, 190, 140), (255, 255, 255)])
+def test_mini_continues_a_flat_background_without_a_seam(colour: tuple[int, int, int]) -> None:
+    model = components.load("mini", Runtime(device="cpu"))
+    flat = Image.new("RGB", (128, 128), colour)
+    flat.paste((200, 40, 30), (48, 48, 80, 80))
+    fields: dict[str, Any] = {"prompt": "a red square", "sampler": "DPM++ 2M", "steps": 20}
+    sides = {"extend_left": 32, "extend_right": 32, "width": 192, "height": 128}
+    requests = tiny_requests(init_image="x", strength=0.3, **fields, **sides)
+    (result,) = draw(model, requests, Sources(flat))
+    jumps = abs(np.diff(pixels(result), axis=1)).mean(axis=(0, 2))
+    assert max(jumps[31], jumps[159]) < 2.5

@@ -119,7 +119,7 @@ def test_what_is_no_picture_is_refused_by_its_field(tmp_path: Path, content: byt
     path = tmp_path / "a.png"
     path.write_bytes(content)
     for field in ("init_image", "mask"):
-        fields = {"init_image": slope(), field: path}
+        fields: dict[str, Any] = {"init_image": slope(), field: path}
         with pytest.raises(RequestError, match=f"^{field} = "):
             Studio(str(tiny_components())).generate("a cat", **fields)
 
