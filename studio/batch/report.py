@@ -95,7 +95,12 @@ def _reports(results: Sequence[Result], bad: Sequence[BadRow]) -> Iterator[Repor
 
 
 def _failed_rows(results: Sequence[Result], bad: Sequence[BadRow]) -> Iterator[str]:
-    rows = [(result.job.row.index, result.job.row.fields()) for result in results if result.error]
+    """One JSON object for each; ``#error`` is a remark, which a prompt file may hold."""
+    rows = [
+        (result.job.row.index, {**result.job.row.fields(), "#error": result.error})
+        for result in results
+        if result.error
+    ]
     rows += [(row.index, dict(row.fields)) for row in bad]
     for _, fields in sorted(rows, key=lambda row: row[0]):
         yield json.dumps(fields, ensure_ascii=False)

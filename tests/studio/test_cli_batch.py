@@ -90,7 +90,9 @@ def test_bad_rows_can_fail_alone_and_be_run_again(
     assert len(list(out.glob("0*.png"))) == 1
     assert "failed        1" in capsys.readouterr().err
     failed = out / "failed.jsonl"
-    assert json.loads(failed.read_text("utf-8")) == {"prompt": "a", "steps": 0}
+    row = json.loads(failed.read_text("utf-8"))
+    assert "1 to 1000" in str(row.pop("#problems"))
+    assert row == {"#row": "--prompt a --steps 0", "prompt": "a", "steps": 0}
     assert main(["batch", str(failed), "--check"]) == 2
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -195,3 +197,32 @@ def test_the_same_batch_gives_the_same_folder(tmp_path: Path) -> None:
     for name in ("one", "other"):
         run(tmp_path / name, jobs(4), StubArtist(together=1 if name == "one" else 3))
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+def test_a_picture_is_durable_before_its_name_and_its_name_before_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def watch(owner: object, name: str) -> None:
+        real = getattr(owner, name)
+
+        def call(*arguments: object, **named: object) -> object:
+            result = real(*arguments, **named)
+            kind = ""
+            if name == "fsync":
+                kind = (
+                    "folder" if stat.S_ISDIR(os.fstat(int(str(arguments[0]))).st_mode) else "file"
+                )
+            done.append(f"{name} {kind}".strip())
+            return result
+
+        monkeypatch.setattr(owner, name, call)
+
+    with Journal(tmp_path) as journal:
+        batch = Run(journal, jobs(1))
+        watch(os, "fsync")
+        watch(os, "link")
+        watch(journal, "done")
+        list(batch.results(lambda: Here(StubArtist())))
+    assert done == ["fsync file", "link", "fsync folder", "done"]
