@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from studio.webui.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_KEEP_S = 60  # an idle connection, so that those that poll need no new one each time
 _PATIENCE_S = 5  # for answers that are on their way when the server ends
 
 
@@ -36,6 +38,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=bool(settings.proxy),
                 forwarded_allow_ips=settings.proxy or None,
+                timeout_keep_alive=_KEEP_S,
                 timeout_graceful_shutdown=_PATIENCE_S,
                 h11_max_incomplete_event_size=64 * 1024,
             )
@@ -82,8 +85,15 @@ def serve(app: FastAPI, service: Service, settings: Settings, warm: str | None) 
         Whether the server could listen.
     """
     server = Server(app, service, settings, warm)
-    server.run()
-    # A second signal: the picture in hand is put back into the queue at once.
-    service.stop(finish=not server.force_exit, timeout_s=settings.grace_s)
-    log.info("stopped")
-    return server.started
+    try:
+        server.run()
+    except SystemExit:  # how uvicorn says that it cannot listen
+        return False
+    finally:
+        # After a second signal, the picture in hand is put back into the queue at once.
+        ended = service.stop(finish=not server.force_exit, timeout_s=settings.grace_s)
+        log.info("stopped")
+        if not ended:  # half an import cannot be taken down in order
+            logging.shutdown()
+            os._exit(0)
+    return True

@@ -88,17 +88,22 @@ class Service:
             adopt(self._store, id)
         self._worker.start(warm)
 
-    def stop(self, finish: bool = True, timeout_s: float = 60.0) -> None:
+    def stop(self, finish: bool = True, timeout_s: float = 60.0) -> bool:
         """Ends the service. What is left of the job in hand is drawn after the next start.
 
         Args:
             finish: whether the picture in hand is finished first.
             timeout_s: how long that may take.
+
+        Returns:
+            Whether the drawing thread has ended. Where it has not, end the process: the job in
+            hand is drawn after the next start all the same.
         """
-        self._worker.stop(finish, timeout_s)
+        ended = self._worker.stop(finish, timeout_s)
         self._changed()
         self._store.close()
         self._lock_file.close()
+        return ended
 
     @property
     def ready(self) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LOADING_S = 1.0  # patience with a model that is loaded ahead
 _RETRY_S = 5.0  # after the disk refused to take note of something
 
 
@@ -81,23 +82,28 @@ class Worker:
         """Something was put into the queue."""
         self._wake.set()
 
-    def stop(self, finish: bool, timeout_s: float) -> None:
+    def stop(self, finish: bool, timeout_s: float) -> bool:
         """Ends the thread; what is left of the job in hand goes back into the queue.
 
         Args:
             finish: whether the picture in hand is finished first.
-            timeout_s: how long to wait for it.
+            timeout_s: how long to wait for it, and then once more for the step in hand.
+
+        Returns:
+            Whether it has ended. Importing a library or loading weights cannot be interrupted.
         """
         self._stopping.set()
         self._wake.set()
         if not self._thread.ident:
-            return
-        if finish:
+            return True
+        if finish and self.hand is not None:
             self._thread.join(timeout_s)
         hand = self.hand
         if hand is not None:
-            hand.skipping = True  # with `_stopping` set: put back, see `_interrupted`
-        self._thread.join(timeout_s)
+            hand.skipping = True  # with `_stopping` set it is put back, see `_pictures`
+            self._thread.join(timeout_s)
+        self._thread.join(_LOADING_S)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
