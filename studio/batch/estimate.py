@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio.batch.history import pace, work
 from studio.batch.job import Job
 from studio.batch.journal import HIDDEN, Entry, Journal
 
@@ -41,8 +42,8 @@ class Plan:
 def estimate(folder: Path, jobs: Sequence[Job], bad: int = 0) -> Plan:
     """Looks at a folder, changes nothing in it.
 
-    Time and size of a picture go by pixels and steps, from what this folder's journal knows of
-    jobs of the same batch.
+    Time and size of a picture go by pixels and steps: as measured on the batch's first pictures,
+    before that as the model has drawn on this machine in other batches.
 
     Args:
         folder: the batch's, which need not be there.
@@ -63,8 +64,9 @@ def estimate(folder: Path, jobs: Sequence[Job], bad: int = 0) -> Plan:
     ]
     ready = {job.id for job, _ in done}
     missing = [job for job in unique.values() if job.id not in ready]
-    timed = [(_work(job), entry.seconds) for job, entry in done if entry.seconds]
-    pace = sum(seconds for _, seconds in timed) / sum(w for w, _ in timed) if timed else None
+    timed = [(work(job), entry.seconds) for job, entry in done if entry.seconds]
+    here = sum(seconds for _, seconds in timed) / sum(done for done, _ in timed) if timed else None
+    paces = {model: here or pace(model) for model in {job.request.model for job in missing}}
     sized = [(_pixels(job), entry.bytes) for job, entry in done if entry.bytes]
     each = sum(size for _, size in sized) / sum(p for p, _ in sized) if sized else _BYTES_PER_PIXEL
     return Plan(
@@ -72,13 +74,11 @@ def estimate(folder: Path, jobs: Sequence[Job], bad: int = 0) -> Plan:
         duplicates=len(jobs) - len(unique),
         done=len(done),
         bad=bad,
-        seconds=None if pace is None else pace * sum(map(_work, missing)),
+        seconds=None
+        if None in paces.values()
+        else sum(work(job) * (paces[job.request.model] or 0) for job in missing),
         size=round(each * sum(map(_pixels, missing))),
     )
-
-
-def _work(job: Job) -> int:
-    return _pixels(job) * (job.request.steps or 1)
 
 
 def _pixels(job: Job) -> int:

@@ -15,6 +15,7 @@ from studio.batch.artist import StudioArtist
 from studio.batch.batch import run_batch
 from studio.batch.engine import Engine, Here
 from studio.batch.forms import FORMS
+from studio.batch.history import remember
 from studio.batch.job import Job, Result, jobs_of
 from studio.batch.journal import HIDDEN
 from studio.batch.naming import TEMPLATE
@@ -136,7 +137,7 @@ def run(options: Namespace) -> int:
 def _draw(
     options: Namespace, jobs: Sequence[Job], bad: Sequence[BadRow], inputs: Path | None
 ) -> int:
-    failed: list[Result] = []
+    ended: list[Result] = []
     with progress.choose(as_json=options.json, quiet=options.quiet) as report:
 
         def notice() -> None:
@@ -155,17 +156,18 @@ def _draw(
             try:
                 for result in results:
                     report.result(result)
-                    if result.state == "failed":
-                        failed.append(result)
+                    ended.append(result)
             except OutputError:
                 report.say(_resume("nothing is partial; once that is mended"))
                 raise
+            finally:
+                remember(ended)
     if not options.json:
         print_summary(report, len(bad), options.out)
     if interruption.asked and report.ended < report.total:
         report.say(_resume("to go on"))
         return INTERRUPTED
-    return RunError.exit_code if failed or bad else 0
+    return RunError.exit_code if report.failed or bad else 0
 
 
 def _engine(options: Namespace, inputs: Path | None, on_step: Callable[[Step], None]) -> Engine:

@@ -22,8 +22,8 @@ PROMPTS = 'a red apple\n\n# comment\n--prompt "a blue cube" --steps 4 --seed 3\n
 
 
 @pytest.fixture(autouse=True)
-def unchanged_environment() -> Iterator[None]:
-    with mock.patch.dict(os.environ):
+def own_environment(tmp_path: Path) -> Iterator[None]:
+    with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(tmp_path / "cache")):
         yield
 
 
@@ -135,6 +135,18 @@ def test_a_plan_counts_and_changes_nothing(file: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     assert batch(file, "--plan") == 0
     assert "to draw" in capsys.readouterr().out
+
+
+def test_the_time_of_a_plan_comes_from_other_batches_of_the_model(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text("one\ntwo\n", "utf-8")
+    draw_with(monkeypatch, StubArtist(pause_s=0.25))
+    assert batch(file, "--steps", "4") == 0
+    capsys.readouterr()
+    elsewhere = ["--out", str(file.parent / "elsewhere"), "--plan", "--json"]
+    assert main(["batch", str(file), "--steps", "8", *elsewhere]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] == pytest.approx(1.0)
 
 
 @pytest.mark.usefixtures("stub")
