@@ -21,9 +21,13 @@ from studio.schedulers import compatibility
 FAMILY = "stable-diffusion"
 """Family of models in that architecture, but of no published size."""
 
+UPSCALER = "upscaler"
+"""Family of those that enlarge pictures in latent space, as Stable Diffusion's x4."""
+
 ENLARGING = ("esrgan", "lanczos")
 """Families of upscalers of pixels, without latents (see :mod:`studio.pipelines.upscaling`)."""
 
+_NOISE_LEVEL = 20  # as diffusers' upscaling pipeline has it
 _PLAIN = ("DPM++ 2M", "Automatic", 25, 7.0)  # sampler, schedule, steps, guidance without a card
 
 
@@ -103,21 +107,21 @@ class ModelCard:
                 model predicts.
             ModelError: the request's refiner, or the model's own config, is missing or broken.
         """
-        if self.family in ENLARGING and request.upscale is None:
+        if self.family in (*ENLARGING, UPSCALER) and request.upscale is None:
             raise RequestError(
                 "upscale",
                 None,
                 f"{self.name} enlarges pictures only",
-                valid="an integer from 1 to 4",
+                valid="init_image, and upscale from 1 to 4",
             )
-        if self.family in ENLARGING:
+        if self.family in (*ENLARGING, UPSCALER):
             return
-        if request.upscale is not None and "upscal" not in self.family:
+        if request.upscale is not None:
             raise RequestError(
                 "upscale",
                 request.upscale,
                 f"the model {self.name} draws pictures, it enlarges none",
-                valid="the model lanczos, or the file of an upscaler",
+                valid="the model upscaler or lanczos, or the file of an upscaler",
             )
         for field in ("width", "height"):
             size: int = getattr(request, field) or self.scale
@@ -233,6 +237,9 @@ def _of_folder(folder: Path) -> ModelCard:
     family = diffusers_folder.family_of(folder, name)
     sample = read_json(folder / "unet" / "config.json", name).get("sample_size") or 64
     height, width = sample if isinstance(sample, list) else (sample, sample)
+    if read_json(folder / "model_index.json", name)["_class_name"] == diffusers_folder.UPSCALER:
+        defaults = Defaults(*_PLAIN, 4 * width, 4 * height, upscale=4, noise_level=_NOISE_LEVEL)
+        return ModelCard(name, folder, UPSCALER, "", "An upscaler in latent space", defaults)
     made = ModelCard(
         name,
         folder,

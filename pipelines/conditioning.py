@@ -69,6 +69,14 @@ class TextConditioner(Protocol):
         ...
 
 
+class NoText:
+    """Stands in for the text encoder of a model that reads no text."""
+
+    def encode(self, chunks: Sequence[Chunk], clip_skip: int = 1) -> Conditioning:  # noqa: ARG002
+        """One zero a chunk, which such a U-Net does not look at."""
+        return Conditioning(torch.zeros(len(chunks), 1, 1))
+
+
 class WindowedConditioner(ABC):
     """What all text encoders of the CLIP kind share: windows in, weighted embeddings out.
 

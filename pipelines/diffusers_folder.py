@@ -7,22 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.errors import ModelError
-from studio.pipelines.families import Family, recognise
+from studio.pipelines.families import Family, check_inputs, recognise
 from studio.pipelines.parts import PARTS, TOWERS, dtype_of, model_class, quiet, ready
 from studio.pipelines.weights import check, checked_weights, fingerprint
 
 if TYPE_CHECKING:
     from studio.pipelines.placement import Runtime
 
+UPSCALER = "StableDiffusionUpscalePipeline"
 PIPELINES = (
     "StableDiffusionPipeline",
     "StableDiffusionImg2ImgPipeline",
     "StableDiffusionInpaintPipeline",
+    UPSCALER,
     "StableDiffusionXLPipeline",
     "StableDiffusionXLImg2ImgPipeline",
     "StableDiffusionXLInpaintPipeline",
 )
 """Whose folders can be drawn with."""
+
+LOW_RES, CONFIG = "low_res_scheduler", "scheduler_config.json"
+_NOISE_LEVELS = 350  # where model_index.json does not say, as diffusers has it
 
 
 def load(folder: Path, name: str, runtime: Runtime) -> dict[str, Any]:
@@ -48,6 +53,9 @@ def load(folder: Path, name: str, runtime: Runtime) -> dict[str, Any]:
             parts[part] = _load_part(folder / part, weights[part].variant, runtime)
         for part in tokenizers:
             parts[part] = _tokenizer(folder / part)
+    if index["_class_name"] == UPSCALER:
+        parts["low_res_scheduler_config"] = read_json(folder / LOW_RES / CONFIG, name)
+        parts["max_noise_level"] = int(index.get("max_noise_level", _NOISE_LEVELS))
     return {
         "weights_sha256": weights_sha256(folder, name),
         "force_zeros_for_empty_prompt": bool(index.get("force_zeros_for_empty_prompt")),
@@ -65,7 +73,7 @@ def weights_sha256(folder: Path, name: str) -> str:
     present, tokenizers = _present(read_index(folder, name))
     paths = [path for part in present for path in checked_weights(folder / part).files]
     # The same weights draw otherwise under another configuration or vocabulary.
-    configured = (*present, "scheduler", *tokenizers)
+    configured = (*present, "scheduler", LOW_RES, *tokenizers)
     paths += [path for part in configured for path in (folder / part).glob("*.json")]
     return fingerprint(folder, paths)
 
@@ -94,6 +102,7 @@ def family_of(folder: Path, name: str) -> Family | None:
     shapes: dict[str, tuple[int, ...]] = {}
     for path in checked_weights(folder / "unet").files:
         shapes.update(check(path).shapes)
+    check_inputs(shapes, folder)
     return recognise(shapes)
 
 
@@ -136,7 +145,8 @@ def _load_part(folder: Path, variant: str | None, runtime: Runtime) -> Any:
     }
     options["dtype" if part in TOWERS else "torch_dtype"] = dtype_of(part, runtime)
     try:
-        model, info = model_class(part).from_pretrained(folder, **options)
+        kind = str(read_json(folder / "config.json", part).get("_class_name"))
+        model, info = model_class(part, kind).from_pretrained(folder, **options)
     except Exception as error:  # whatever a library raises, the user sees one line
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(

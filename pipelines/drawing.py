@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from studio.pipelines import seamless
-from studio.pipelines.cards import ENLARGING
+from studio.pipelines.cards import ENLARGING, UPSCALER
 from studio.pipelines.components import Components
 from studio.pipelines.hires import hires
 from studio.pipelines.image_to_image import image_to_image
 from studio.pipelines.inpainting import inpainting
 from studio.pipelines.inputs import Sources
 from studio.pipelines.request import Request
+from studio.pipelines.super_resolution import super_resolution
 from studio.pipelines.text_to_image import Result, Step, text_to_image
 from studio.pipelines.upscaling import upscale
 
@@ -62,6 +63,8 @@ def _results(
         return hires(components, requests, draw, **options)
     if sources.init_image is None:
         return text_to_image(components, requests, **options)
+    if components.family == UPSCALER:
+        return super_resolution(components, requests, sources, **options)
     sides = first.extend_left, first.extend_right, first.extend_top, first.extend_bottom
     repaints = sources.mask is not None or any(sides)
     pipeline: Callable[..., Iterator[Result]] = inpainting if repaints else image_to_image

@@ -15,8 +15,8 @@ TOWERS = ("text_encoder", "text_encoder_2")
 PARTS = (*TOWERS, "unet", "vae")
 
 
-def model_class(part: str) -> Any:
-    """The library's class of a part, by the name of its folder."""
+def model_class(part: str, name: str = "") -> Any:
+    """The library's class of a part, by the name of its folder; ``name`` as its config has it."""
     if part == "text_encoder":
         from transformers import CLIPTextModel
 
@@ -29,6 +29,10 @@ def model_class(part: str) -> Any:
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
         return UNet2DConditionModel
+    if name == "AutoencoderDC":
+        from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+
+        return AutoencoderDC
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     return AutoencoderKL

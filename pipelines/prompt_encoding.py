@@ -15,6 +15,7 @@ from torch import Tensor
 
 from studio.pipelines.conditioning import (
     Conditioning,
+    NoText,
     TextConditioner,
     TransformersConditioner,
     TwoTowers,
@@ -142,9 +143,12 @@ def prompt_encoder(
     """The encoder of a model's prompts.
 
     Args:
-        towers: (tokenizer, text encoder) of transformers, one or two.
+        towers: (tokenizer, text encoder) of transformers, one or two; none for a model that
+            reads no text.
         zero_empty_negative: see :class:`PromptEncoder`.
     """
+    if not towers:
+        return PromptEncoder(NoText())
     # What pools its text for the U-Net is SDXL's, or its refiner's.
     penultimate = any(hasattr(encoder, "text_projection") for _, encoder in towers)
     read: list[TextConditioner] = [

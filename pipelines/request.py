@@ -56,6 +56,8 @@ class Defaults:
         guidance_scale: strength of classifier-free guidance, 0 to 100 (1 = none).
         width: pixels, a multiple of 8.
         height: pixels, a multiple of 8.
+        upscale: how many times an upscaler enlarges, None = the model is none.
+        noise_level: of an upscaler.
     """
 
     sampler: str
@@ -64,6 +66,8 @@ class Defaults:
     guidance_scale: float
     width: int
     height: int
+    upscale: int | None = None
+    noise_level: int | None = None
 
 
 class Request(BaseModel):
@@ -248,9 +252,12 @@ class Request(BaseModel):
             "guidance_scale": defaults.guidance_scale,
             "seed": secrets.randbelow(_DRAWN_SEEDS),
         }
-        if self.upscale is None:  # else the size is the picture's times that
+        enlarges = self.init_image is not None and (self.upscale or defaults.upscale) is not None
+        if enlarges:  # the size is the picture's times that
+            filled |= {"upscale": defaults.upscale, "noise_level": defaults.noise_level}
+        else:
             filled |= {"width": defaults.width, "height": defaults.height}
-        if self.init_image is not None and self.upscale is None:
+        if self.init_image is not None and not enlarges:
             filled["strength"] = _STRENGTH
         if self.refiner is not None:
             filled["refiner_start"] = _REFINER_START

@@ -8,7 +8,6 @@ denoiser would have to invent.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -66,57 +65,31 @@ class VaeObjective(nn.Module):
             start=torch.zeros((), device=pictures.device),
         )
         kl = posterior.kl().mean() / latents[0].numel()
+        halved = F.l1_loss(
+            self.vae.decode(F.avg_pool2d(latents, 2)).sample, F.avg_pool2d(pictures, 2)
+        )
         r = self.recipe
-        loss = pixels + r.edges * edges + r.kl * kl
+        loss = pixels + r.edges * edges + r.kl * kl + r.halved * halved
         with torch.no_grad():
             psnr = -10 * torch.log10(F.mse_loss(output.clamp(-1, 1), pictures) / 4)
-        losses = {"pixels": pixels, "kl": kl, "psnr": psnr}
-        if r.halved:
-            losses["halved"] = F.l1_loss(
-                self.vae.decode(F.avg_pool2d(latents, 2)).sample, F.avg_pool2d(pictures, 2)
-            )
-            loss = loss + r.halved * losses["halved"]
-        return {"loss": loss, **losses}
-
-
-class Pictures(Protocol):
-    """Where the VAE's training pictures come from."""
-
-    @property
-    def heldout(self) -> Tensor:
-        """Pictures to measure on: [N, 3, S, S] in [-1, 1]."""
-
-    def draw(self, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-        """A picture [S, S, 3] to learn from."""
-
-
-class ScenePictures:
-    """Scenes composed of drawings."""
-
-    def __init__(self, drawings: Drawings, mix: SceneMix) -> None:
-        self.maker = SceneMaker(drawings, mix)
-        chosen = [i for i, row in enumerate(drawings.rows) if row.heldout][:32]
-        self.heldout = heldout_pictures(self.maker, chosen)
-
-    def draw(self, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-        """A scene [S, S, 3], S the side of the drawings."""
-        return self.maker.picture(self.maker.draw(rng), rng)
+        return {"loss": loss, "pixels": pixels, "kl": kl, "halved": halved, "psnr": psnr}
 
 
 class VaePart:
     """The VAE as a part to train (see :class:`studio.training.loop.Part`)."""
 
-    def __init__(self, vae: Vae, recipe: VaeRecipe, pictures: Pictures) -> None:
+    def __init__(self, vae: Vae, recipe: VaeRecipe, drawings: Drawings) -> None:
         self.objective = VaeObjective(vae, recipe)
         self.vae = vae
         self.recipe = recipe
-        self.pictures = pictures
+        self.maker = SceneMaker(drawings, recipe.mix)
+        self.heldout = [i for i, row in enumerate(drawings.rows) if row.heldout][:32]
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
         crop = self.recipe.crop
         pictures = []
         for _ in range(size):
-            picture = self.pictures.draw(rng)
+            picture = self.maker.picture(self.maker.draw(rng), rng)
             y, x = rng.integers(0, picture.shape[0] - crop + 1, size=2)
             pictures.append(picture[y : y + crop, x : x + crop])
         return {"pictures": to_tensor(np.stack(pictures))}
@@ -127,14 +100,14 @@ class VaePart:
             self.vae.save_pretrained(folder)
             return
         rng = np.random.default_rng(self.recipe.loop.seed)
-        pictures = [self.pictures.draw(rng) for _ in range(128)]
+        pictures = [self.maker.picture(self.maker.draw(rng), rng) for _ in range(128)]
         normalised(self.vae, to_tensor(np.stack(pictures)).to(self.vae.device)).save_pretrained(
             folder
         )
 
     def sheet(self, path: Path) -> None:
         """Held-out drawings (upper rows) above what the VAE makes of them, and their PSNR."""
-        real = self.pictures.heldout.to(self.vae.device)
+        real = heldout_pictures(self.maker, self.heldout).to(self.vae.device)
         drawn = self.vae.decode(self.vae.encode(real).latent_dist.mode()).sample.clamp(-1, 1)
         psnr = -10 * torch.log10(((real - drawn) ** 2).mean(dim=(1, 2, 3)) / 4)
         print(f"held-out drawings: {psnr.mean():.2f} dB", flush=True)
@@ -187,19 +160,14 @@ def run(options: TrainOptions) -> None:
             "Training the VAE needs drawings.", valid="--data FILE (studio train data)"
         )
     drawings = Drawings.load(options.data)
-    train(recipe, ScenePictures(drawings, recipe.mix), options)
-
-
-def train(recipe: VaeRecipe, pictures: Pictures, options: TrainOptions) -> None:
-    """Train a VAE on pictures of any kind, from nothing or from ``options.init_from``."""
     torch.manual_seed(recipe.loop.seed)
     if options.init_from:
         model: Vae = AutoencoderKL
         vae = model.from_pretrained(options.init_from, use_safetensors=True)
     else:
-        vae = build(recipe.shape, pictures.heldout.shape[-1])
+        vae = build(recipe.shape, drawings.pixels.shape[1])
     vae.to(memory_format=torch.channels_last)
     if recipe.decoder_only:
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
-    fit(VaePart(vae, recipe, pictures), recipe.loop, options.out, resume=options.resume)
+    fit(VaePart(vae, recipe, drawings), recipe.loop, options.out, resume=options.resume)
