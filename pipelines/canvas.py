@@ -66,7 +66,7 @@ class Canvas:
         if request.only_masked:
             box = masks.box_around(feathered, request.only_masked_padding, size)
         picture = cut(original, box).resize(size, Image.Resampling.LANCZOS)
-        hole = masks.binary(cut(mask, box).resize(size, Image.Resampling.BILINEAR))
+        hole = masks.resized(cut(mask, box), size)
         if request.mask_fill == "blur":
             picture = filled(picture, hole)
         match = any(_sides(request))

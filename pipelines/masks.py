@@ -18,6 +18,14 @@ def binary(mask: Image.Image) -> Image.Image:
     return mask.point(lambda level: 255 if level >= 128 else 0)
 
 
+def resized(mask: Image.Image, size: Size) -> Image.Image:
+    """A binary mask of (width, height); one that would vanish counts wherever it touches."""
+    found = binary(mask.resize(size, Image.Resampling.BILINEAR))
+    if found.getbbox():
+        return found
+    return mask.resize(size, Image.Resampling.BOX).point(lambda level: 255 if level else 0)
+
+
 def feathered(mask: Image.Image, pixels: int) -> Image.Image:
     """L of a binary mask that fades outwards: 255 on the mask, 0 beyond ``pixels`` around it."""
     near, soft = math.ceil(pixels / 2), pixels // 2

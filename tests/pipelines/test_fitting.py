@@ -119,6 +119,13 @@ def test_latent_cells_follow_their_first_pixel_and_no_mask_is_lost() -> None:
     assert masks.latent_cells(thin, (4, 4))[0, 0, :, 1].tolist() == [1.0] * 4
 
 
+def test_a_speck_of_a_mask_survives_shrinking() -> None:
+    speck = Image.new("L", (512, 512), 0)
+    speck.putpixel((100, 300), 255)
+    found = np.argwhere(pixels(masks.resized(speck, (64, 64))))
+    assert found.tolist() == [[37, 12]]
+
+
 @pytest.mark.parametrize(
     ("spot", "size", "box"),
     [
