@@ -11,9 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from studio.errors import ModelError
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shape of each tensor in a file, by name."""
@@ -25,6 +28,10 @@ _VECTOR = (
     "class_embedding.linear_1.weight",
 )
 _UNKNOWN = "no model of diffusion"
+_GUIDANCE = (
+    "model.diffusion_model.time_embed.cond_proj.weight",
+    "time_embedding.cond_proj.weight",
+)
 _CONTEXT = re.compile(r"^(?:model\.diffusion_model\.)?\w.*\.attn2\.to_k\.weight$")
 
 
@@ -140,6 +147,19 @@ def enlarges(shapes: Shapes) -> bool:
     return sees_pictures and Marks.of(shapes) is None and what_it_is(shapes) == _UNKNOWN
 
 
+def check_inputs(shapes: Shapes, path: Path) -> None:
+    """Refuses U-Nets that want what the studio's loop does not give.
+
+    Raises:
+        ModelError: guidance is an input of the U-Net, as in consistency models trained in full.
+    """
+    if any(name in shapes for name in _GUIDANCE):
+        raise ModelError(
+            f"The U-Net in {path} takes guidance as an input (a latent consistency model).",
+            valid="the model that it was distilled from, or one without such an input",
+        )
+
+
 def named(name: str) -> Family | None:
     """The family of this name."""
     return next((family for family in families() if family.name == name), None)
@@ -185,6 +205,11 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def _family(name: str, page: dict[str, Any]) -> Family:
     page.pop("like", None)
-    towers = {part: page.pop(part, None) for part in ("text_encoder", "text_encoder_2")}
-    made = {part: Tower(**tower) if tower else None for part, tower in towers.items()}
-    return Family(name=name, marks=Marks(**page.pop("marks")), **made, **page)
+    first, second = page.pop("text_encoder", None), page.pop("text_encoder_2", None)
+    return Family(
+        name=name,
+        marks=Marks(**page.pop("marks")),
+        text_encoder=Tower(**first) if first else None,
+        text_encoder_2=Tower(**second) if second else None,
+        **page,
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.errors import ModelError
 from studio.pipelines.checkpoint_names import PREFIXES, named_shapes, renamed, stored_names
-from studio.pipelines.families import Family, families, recognise, what_it_is
+from studio.pipelines.families import Family, check_inputs, families, recognise, what_it_is
 from studio.pipelines.parts import dtype_of, model_class, quiet, ready
 from studio.pipelines.weights import check, fingerprint
 
@@ -34,6 +34,7 @@ def family_of(path: Path) -> Family:
         ModelError: the file is broken, unsafe, or holds no model of a known family.
     """
     shapes = named_shapes(check(path).shapes)
+    check_inputs(shapes, path)
     family = recognise(shapes)
     if family is None:
         raise ModelError(

@@ -20,7 +20,7 @@ from studio.pipelines.placement import Runtime
 from tests.tiny_families import tiny_family, tiny_folder, tiny_tensors, write
 
 CPU = Runtime(device="cpu")
-NAMES = ["sd1", "sd1-inpaint", "sd2", "sdxl", "sdxl-inpaint", "sdxl-refiner"]
+NAMES = ["sd1", "sd1-inpaint", "sd2", "sdxl", "sdxl-refiner"]
 UNET = "model.diffusion_model."
 
 
@@ -194,6 +194,13 @@ def test_a_lora_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds a LoRA") as caught:
         card(str(path))
     assert "sdxl" in caught.value.valid
+
+
+def test_a_unet_that_takes_guidance_as_an_input_is_refused(tmp_path: Path) -> None:
+    more = {f"{UNET}time_embed.cond_proj.weight": torch.ones(32, 256)}
+    path = write(tiny_tensors("sd1") | more, tmp_path / "lcm.safetensors")
+    with pytest.raises(ModelError, match="consistency model"):
+        card(str(path))
 
 
 def _spread(width: float) -> dict[str, Tensor]:
