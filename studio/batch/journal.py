@@ -36,8 +36,7 @@ _SCHEMA = (
         error TEXT NOT NULL DEFAULT ''
     ) WITHOUT ROWID;
     CREATE INDEX owners ON jobs (owner) WHERE owner IS NOT NULL;
-    CREATE TABLE reports (kind TEXT PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL);
-    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)
+    CREATE TABLE reports (kind TEXT PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL)
     """,
 )
 
@@ -120,9 +119,10 @@ class Journal:
             return {row["id"]: Entry(*row) for row in rows}
 
     def plan(self, names: Mapping[str, str]) -> None:
-        """Plans new jobs, all or none: the name of the picture of each id.
+        """Plans new jobs: the name of the picture of each id.
 
-        Those that another worker has planned in the meantime stay as they are.
+        What another worker has planned in the meantime stays as it is; so a job may stay out whose
+        name was taken.
         """
         with self._change():
             self._database.executemany(
@@ -151,10 +151,13 @@ class Journal:
                 )
             }
 
-    def rename(self, job: str, name: str) -> None:
-        """Gives a claimed job another name for its picture."""
+    def rename(self, job: str, name: str) -> bool:
+        """Gives a claimed job another name for its picture; false where that one is taken."""
         with self._change():
-            self._database.execute("UPDATE jobs SET name = ? WHERE id = ?", (name, job))
+            renamed = self._database.execute(
+                "UPDATE OR IGNORE jobs SET name = ? WHERE id = ?", (name, job)
+            )
+            return bool(renamed.rowcount)
 
     def done(self, job: str, *, size: int, seconds: float | None) -> None:
         """Marks a job done whose picture is durable: ``size`` bytes, drawn in ``seconds``."""
@@ -183,13 +186,6 @@ class Journal:
             self._database.execute(
                 "INSERT OR REPLACE INTO reports VALUES (?, ?, ?)", (kind, name, digest)
             )
-
-    def setting(self, name: str, value: str) -> str:
-        """The folder's value of a setting; ``value`` where it had none, which it has from now."""
-        with self._change():
-            self._database.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (name, value))
-            row = self._database.execute("SELECT value FROM settings WHERE name = ?", (name,))
-            return str(row.fetchone()["value"])
 
     def _finish(
         self, job: str, state: State, size: int | None, seconds: float | None, error: str

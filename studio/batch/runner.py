@@ -93,7 +93,11 @@ class Run:
         entries = self._journal.entries()
         names = Names(self._folder, (entry.name for entry in entries.values()))
         new = [job for job in self._jobs.values() if job.id not in entries]
-        self._journal.plan({job.id: names.new(job, self._template) for job in new})
+        unplanned = new
+        while unplanned:  # again for those whose names another process was quicker to plan
+            self._journal.plan({job.id: names.new(job, self._template) for job in unplanned})
+            planned = self._journal.entries()
+            unplanned = [job for job in unplanned if job.id not in planned]
         again = {}
         for entry in (entries[job] for job in self._jobs if job in entries):
             size, path = names.sizes.get(entry.name), self._folder / entry.name
@@ -158,9 +162,10 @@ class Run:
                 claimed[job.id] = self._renamed(job)
 
     def _renamed(self, job: Job) -> Job:
-        name = self._names.another(job.name, job.id)
-        self._journal.rename(job.id, name)
-        return replace(job, name=name)
+        while True:
+            name = self._names.another(job.name, job.id)
+            if self._journal.rename(job.id, name):
+                return replace(job, name=name)
 
     def _written(self, job: Job, outcome: Outcome) -> Result:
         """Makes the picture durable, then says so in the journal: in this order."""

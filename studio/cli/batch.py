@@ -21,7 +21,7 @@ from studio.batch.journal import HIDDEN
 from studio.batch.naming import TEMPLATE
 from studio.batch.rows import BadRow, Sheet, read
 from studio.cli import batch_progress as progress
-from studio.cli.batch_tables import print_plan, print_summary
+from studio.cli.batch_tables import print_plan
 from studio.cli.flags import add_json_flag, add_machine_flags, add_request_flags, request_fields
 from studio.cli.interruption import Interruption
 from studio.cli.parser import Namespace, Parser
@@ -162,8 +162,7 @@ def _draw(
                 raise
             finally:
                 remember(ended)
-    if not options.json:
-        print_summary(report, len(bad), options.out)
+    report.end(options.out, len(bad))
     if interruption.asked and report.ended < report.total:
         report.say(_resume("to go on"))
         return INTERRUPTED

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from studio.batch.batch import Watcher
 from studio.batch.job import Job, Result
+from studio.cli.batch_tables import print_summary
 
 if TYPE_CHECKING:
     from studio.pipelines.drawing import Step
@@ -59,10 +60,22 @@ class Paths(Watcher, AbstractContextManager["Paths"]):
         """Something that the user should know at once."""
         print(f"studio: {line}", file=sys.stderr, flush=True)
 
+    def end(self, folder: Path, bad: int) -> None:
+        """The batch has ended: what came of it, ``bad`` rows that could not be read included."""
+
     @property
     def ended(self) -> int:
         """Jobs that have come to their end, in this run or before."""
         return self.drawn + self.failed + self.there
+
+    def counts(self, bad: int) -> dict[str, int]:
+        """What came of the jobs."""
+        return {
+            "drawn now": self.drawn,
+            "there before": self.there,
+            "failed": self.failed + bad,
+            "left": self.total - self.ended,
+        }
 
     @property
     def pace(self) -> str:
@@ -108,6 +121,10 @@ class Lines(Paths):
             self._waiting = count
             self.say(f"waiting for {count} pictures that another process has in hand")
 
+    def end(self, folder: Path, bad: int) -> None:
+        """Prints the table."""
+        print_summary(folder, self.counts(bad))
+
 
 class JsonLines(Paths):
     """One JSON object a line on standard output."""
@@ -150,6 +167,10 @@ class JsonLines(Paths):
     def waiting(self, count: int) -> None:
         """``{"event": "waiting", "pictures": 2}``: other processes have them in hand."""
         self._emit("waiting", {"pictures": count})
+
+    def end(self, folder: Path, bad: int) -> None:
+        """``{"event": "end", "drawn now": 9, "there before": 3, "failed": 0, "left": 0}``."""
+        self._emit("end", {"folder": str(folder), **self.counts(bad)})
 
     def say(self, line: str) -> None:
         """``{"event": "message", "text": ...}``."""
@@ -206,6 +227,11 @@ class Bar(Paths):
         super().say(line)
         if running:
             self._bar.start()
+
+    def end(self, folder: Path, bad: int) -> None:
+        """Prints the table in place of the bar."""
+        self._bar.stop()
+        print_summary(folder, self.counts(bad))
 
     def _show(self, completed: float, text: str) -> None:
         self._bar.update(self._task, completed=completed, description=text, left=self.pace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,6 @@ from pathlib import Path
 from studio.batch.estimate import Plan, estimate
 from studio.batch.job import Job
 from studio.batch.sheet import BadRow
-from studio.cli.batch_progress import Paths
 from studio.cli.table import human_size, print_table
 
 
@@ -35,17 +34,11 @@ def print_plan(folder: Path, jobs: Sequence[Job], bad: Sequence[BadRow], *, as_j
     print_table(("plan", ""), rows)
 
 
-def print_summary(report: Paths, bad: int, folder: Path) -> None:
+def print_summary(folder: Path, counts: Mapping[str, int]) -> None:
     """What came of the batch, on standard error."""
-    rows = [
-        ("drawn now", report.drawn),
-        ("there before", report.there),
-        ("failed", report.failed + bad),
-        ("left", report.total - report.ended),
-    ]
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {count}" for name, count in rows if count or name == "drawn now"]
-    print("\n".join([f"studio: {folder}", *(f"  {line}" for line in lines)]), file=sys.stderr)
+    width = max(map(len, counts))
+    lines = [f"  {name:<{width}}  {count}" for name, count in counts.items()]
+    print("\n".join([f"studio: {folder}", *lines]), file=sys.stderr)
 
 
 def _time(plan: Plan) -> str:

@@ -164,7 +164,13 @@ def test_parts_of_a_file_make_the_same_pictures_as_the_whole(file: Path) -> None
 def test_events_are_one_object_a_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert batch(file, "--json") == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [event["event"] for event in events] == ["start", *["picture"] * 3, "file", "file"]
+    assert [event["event"] for event in events] == [
+        "start",
+        *["picture"] * 3,
+        "file",
+        "file",
+        "end",
+    ]
     assert events[2]["line"] in (4, 5)
     assert Path(events[1]["path"]).exists()
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -226,3 +226,17 @@ def test_a_picture_is_durable_before_its_name_and_its_name_before_the_journal(
         watch(journal, "done")
         list(batch.results(lambda: Here(StubArtist())))
     assert done == ["fsync file", "link", "fsync folder", "done"]
+
+
+def test_two_files_that_want_the_same_name_at_the_same_time_both_get_one(tmp_path: Path) -> None:
+    with Journal(tmp_path) as one, Journal(tmp_path) as other:
+        real = other.plan
+
+        def late(names: Mapping[str, str]) -> None:
+            other.plan = real  # type: ignore[method-assign]
+            Run(one, jobs(2, steps=3))  # in between
+            real(names)
+
+        other.plan = late  # type: ignore[method-assign]
+        Run(other, jobs(2, steps=9))
+        assert len(other.entries()) == 4
