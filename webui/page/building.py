@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from gradio.components import Component
 
 from studio.errors import JobNotFound
 from studio.jobs.service import Service
+from studio.pipelines import cards
 from studio.webui.page import (
     image_to_image,
     inpaint,
@@ -35,7 +35,7 @@ from studio.webui.page.visitors import owner
 KEPT_S = 24 * 3600
 """How long copies that the page handed out stay on the disk, in seconds."""
 
-_UPSCALERS = ("upscaler", "stable-diffusion-upscale")
+_ENLARGING = (cards.UPSCALER, *cards.ENLARGING)
 
 
 def build(service: Service) -> gr.Blocks:
@@ -136,11 +136,10 @@ def _header() -> None:
 
 
 def _choices(service: Service) -> Choices:
-    cards = service.models()
-    names: Callable[[bool], tuple[str, ...]] = lambda enlarging: tuple(  # noqa: E731
-        card.name for card in cards if (card.family in _UPSCALERS) == enlarging
-    )
-    return Choices(models=names(False), upscalers=names(True))
+    known = service.models()
+    enlarging = tuple(card.name for card in known if card.family in _ENLARGING)
+    drawing = tuple(card.name for card in known if card.name not in enlarging)
+    return Choices(models=drawing, upscalers=enlarging)
 
 
 def _connect_sending(desk: Desk, desks: dict[str, Desk], tabs: gr.Tabs) -> None:

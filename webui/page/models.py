@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import gradio as gr
 
+from studio.pipelines import cards
 from studio.pipelines.cards import ModelCard
 from studio.webui.page.texts import label, say
 
@@ -20,12 +21,12 @@ def build() -> gr.HTML:
         return gr.HTML("", elem_classes=["sheet"])
 
 
-def table(cards: Iterable[ModelCard], request: gr.Request | None) -> str:
+def table(models: Iterable[ModelCard], request: gr.Request | None) -> str:
     """The models as an HTML table."""
     heads = "".join(
         f'<th scope="col">{html.escape(say(f"models.{name}", request))}</th>' for name in _COLUMNS
     )
-    rows = "".join(f"<tr>{_cells(card, request)}</tr>" for card in cards)
+    rows = "".join(f"<tr>{_cells(card, request)}</tr>" for card in models)
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<div class="scroll" tabindex="0">{table}</div>'
 
@@ -43,8 +44,7 @@ def _cells(card: ModelCard, request: gr.Request | None) -> str:
 
 def weights_size(card: ModelCard) -> str:
     """What the weights of a model take, on the disk and about as much in memory."""
-    files = [card.folder] if card.folder.is_file() else card.folder.rglob("*.safetensors")
-    total = sum(file.stat().st_size for file in files if file.is_file())
+    total = cards.weights_size(card.path)
     if not total:
         return ""
     return f"{total / 1e9:.3g} GB" if total >= 1e9 else f"{total / 1e6:.3g} MB"

@@ -43,7 +43,14 @@
   const begin = () => {
     dress();
     quieten();
-    new MutationObserver(quieten).observe(document.body, { childList: true, subtree: true });
+    let waiting = 0;
+    const later = () => {
+      waiting ||= setTimeout(() => {
+        waiting = 0;
+        quieten();
+      }, 300);
+    };
+    new MutationObserver(later).observe(document.body, { childList: true, subtree: true });
     new MutationObserver(() => {
       if (document.body.classList.contains("dark") !== dark()) dress();
     }).observe(document.body, { attributes: true, attributeFilter: ["class"] });

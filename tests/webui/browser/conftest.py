@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.webui.browser.serving import Server
 
 _FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-_PATIENCE_MS = 60_000
+_PATIENCE_MS = 90_000
 
 Open = Callable[..., "Page"]
 
