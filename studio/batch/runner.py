@@ -117,14 +117,14 @@ class Run:
             while todo and engine.room() and not self._stop():
                 wanted = todo.take(engine.size)
                 claimed = self._claimed(wanted)
+                if not claimed:  # others are at work: see what they have left
+                    todo = Todo(self._open(left - in_hand.keys()))
                 for result in self._adopted(claimed):
                     left.discard(result.job.id)
                     yield result
                 in_hand |= claimed
                 if claimed:
                     engine.start(tuple(claimed.values()))
-                elif not self._open(left - in_hand.keys()):
-                    todo = Todo()
             if engine.busy:
                 outcome = engine.next()
                 left.discard(outcome.job)

@@ -25,7 +25,7 @@ from studio.batch.engine import Here
 from tests.slow.batch_kills import verdict
 from tests.studio.batch.stub import StubArtist, jobs
 
-PAUSE_S = 0.1
+PAUSE_S = 0.4
 NODES = 3
 
 
