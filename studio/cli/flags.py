@@ -54,8 +54,8 @@ def request_fields(options: Namespace) -> dict[str, object]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def add_machine_flags(parser: Parser) -> None:
-    """Adds what says where and how to draw; it is no part of the request."""
+def add_machine_flags(parser: Parser) -> _ActionsContainer:
+    """Adds, as a group, what says where and how to draw; it is no part of the request."""
     group = parser.add_argument_group("machine")
     group.add_argument(
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps"
@@ -63,6 +63,7 @@ def add_machine_flags(parser: Parser) -> None:
     group.add_argument("--precision", default="auto", metavar="NAME", help="auto, fp32, bf16, fp16")
     backends = ", ".join([AUTO, *(backend.name for backend in BACKENDS)])
     group.add_argument("--attention", default="auto", metavar="NAME", help=backends)
+    return group
 
 
 def add_json_flag(parser: _ActionsContainer, text: str) -> None:

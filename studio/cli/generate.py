@@ -39,7 +39,10 @@ def configure(parser: Parser) -> None:
     )
     add_json_flag(output, "one JSON object a line on standard output: start, step, picture, grid")
     output.add_argument("-q", "--quiet", action="store_true", help="print nothing but the paths")
-    add_machine_flags(parser)
+    machine = add_machine_flags(parser)
+    machine.add_argument(
+        "--allow-download", action="store_true", help="fetch a model of the hub that is not here"
+    )
 
 
 def run(options: Namespace) -> int:
@@ -51,6 +54,7 @@ def run(options: Namespace) -> int:
         device=options.device,
         precision=options.precision,
         attention=options.attention,
+        allow_download=options.allow_download,
     )
     request = studio.resolve(request)
     _check_folder(options.out)

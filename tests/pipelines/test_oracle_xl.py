@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -13,8 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from studio.errors import ModelError, RequestError
+from studio.facade import Studio
 from studio.pipelines import stages
-from studio.pipelines.components import Components, load
+from studio.pipelines.components import Components, load, refined
 from studio.pipelines.drawing import draw
 from studio.pipelines.inputs import Sources
 from studio.pipelines.placement import Runtime
@@ -180,7 +183,7 @@ def test_the_refiner_goes_on_where_the_base_ends(
         replace(base, refiner=refiner),
         monkeypatch,
         sampler=sampler,
-        refiner="any",
+        refiner=str(tiny_folder("sdxl-refiner")),
         refiner_start=share,
         steps=5,
         **size,
@@ -188,6 +191,39 @@ def test_the_refiner_goes_on_where_the_base_ends(
     same(drawn, expected)
     alone = ours(base, monkeypatch, sampler=sampler, steps=5, **size)
     assert not torch.allclose(drawn, alone, atol=1e-2)
+
+
+def test_base_and_refiner_are_named_in_the_request_and_in_the_picture() -> None:
+    paths = {"model": str(tiny_folder("sdxl")), "refiner": str(tiny_folder("sdxl-refiner"))}
+    steps: list[tuple[int, int]] = []
+    (picture,) = Studio(paths["model"], device="cpu").generate(
+        PROMPT,
+        **paths,
+        steps=4,
+        seed=1,
+        width=64,
+        height=64,
+        on_step=lambda step: steps.append((step.index, step.total)),
+    )
+    assert picture.request.refiner == paths["refiner"]
+    assert picture.request.refiner_start == 0.8
+    assert steps == [(i, 4) for i in (1, 2, 3, 4)]
+
+
+def test_a_refiner_of_other_latents_is_refused() -> None:
+    base = model("sdxl")
+    other = replace(base, vae=SimpleNamespace(config={**base.vae.config, "scaling_factor": 0.18}))
+    with pytest.raises(ModelError, match="cannot go on with the latents") as caught:
+        refined(other, model("sdxl-refiner"))
+    assert "the same VAE" in caught.value.valid
+
+
+def test_a_missing_refiner_and_a_lone_start_are_refused_before_weights_load() -> None:
+    with pytest.raises(RequestError, match=r"refiner_start = 0\.5: has no effect"):
+        Request.of(prompt="x", refiner_start=0.5)
+    studio = Studio(str(tiny_folder("sdxl")))
+    with pytest.raises(ModelError, match="no such model"):
+        studio.resolve("x", refiner="no such model", width=64, height=64)
 
 
 def test_emphasis_windows_and_schedules_reach_both_towers() -> None:
