@@ -105,8 +105,11 @@ def test_image_to_image_draws_the_same_picture(
     torch.testing.assert_close(drawn, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("strength", [0.6, 1.0])
-@pytest.mark.parametrize("key", KEYS[:6], ids=" ".join)
+@pytest.mark.parametrize(
+    ("key", "strength"),
+    [*((key, 0.6) for key in KEYS[:6]), *((key, 1.0) for key in KEYS[:2])],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
 @pytest.mark.parametrize("sees_mask", [False, True], ids=["plain", "inpainting"])
 def test_inpainting_draws_the_same_picture(
     *,
