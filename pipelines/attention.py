@@ -152,7 +152,8 @@ def apply(name: str, unet: Any, vae: Any) -> None:
     The decoder's single wide head fits no fused kernel; it follows ``sliced`` and ``eager`` only.
     """
     unet.set_attn_processor(_named(name).processor())
-    vae.set_attn_processor(_named(name if name in ("sliced", "eager") else "sdpa").processor())
+    if hasattr(vae, "set_attn_processor"):  # AutoencoderDC has no attention to set
+        vae.set_attn_processor(_named(name if name in ("sliced", "eager") else "sdpa").processor())
 
 
 def _named(name: str) -> Backend:
