@@ -69,6 +69,8 @@ for line in sys.stdin:
         "--help",
         "--version",
         "generate --help",
+        "batch --help",
+        "batch nothing.txt --check",
         "generate cat --steps 0",
         "generate cat --model nothing",
         "info nothing.png",
