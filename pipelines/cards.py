@@ -176,7 +176,8 @@ def card(name_or_path: str, *, allow_download: bool = False) -> ModelCard:
         found = _of_folder(hub.folder(name_or_path, allow_download=allow_download))
         return replace(found, name=name_or_path, description=f"{name_or_path} of the hub")
     what = "holds no model_index.json" if path.is_dir() else "is no known model, folder or file"
-    names = ", ".join(known.name for known in (*_in_the_box(), *registry.entries()))
+    added = [entry.name for entry in registry.entries()]
+    names = ", ".join([*(known.name for known in _in_the_box()), *added])
     raise ModelError(
         f"model = {name_or_path!r} {what}.",
         valid=f"{names}, the path of a folder in diffusers' layout or of a .safetensors file",

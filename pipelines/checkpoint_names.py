@@ -74,8 +74,9 @@ def renamed(
     Raises:
         KeyError: a tensor is missing that the renaming cannot do without.
     """
-    from diffusers.loaders import single_file_utils as utils
+    from diffusers.loaders import single_file_utils
 
+    utils: Any = single_file_utils  # which has no types
     if part == "unet":
         found = utils.convert_ldm_unet_checkpoint(dict(tensors), family.unet)
     elif part == "vae":
@@ -93,8 +94,9 @@ def renamed(
 
 
 def _tower(tower: Tower, tensors: Mapping[str, Tensor], model: Any) -> dict[str, Tensor]:
-    from diffusers.loaders import single_file_utils as utils
+    from diffusers.loaders import single_file_utils
 
+    utils: Any = single_file_utils  # which has no types
     if tower.kind == "clip":
         return dict(utils.convert_ldm_clip_checkpoint(dict(tensors)))
     ending = "model.positional_embedding"

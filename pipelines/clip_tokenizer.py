@@ -27,9 +27,10 @@ def clip_tokenizer(pad_token: str = EOS) -> Any:
     """
     from transformers import CLIPTokenizer
 
-    vocabulary, merges = _vocabulary()
+    vocabulary, pairs = _vocabulary()
+    merges: Any = list(pairs)  # which transformers declares as texts, and reads as pairs
     return CLIPTokenizer(
-        vocab=vocabulary, merges=list(merges), pad_token=pad_token, model_max_length=_WINDOW
+        vocab=vocabulary, merges=merges, pad_token=pad_token, model_max_length=_WINDOW
     )
 
 

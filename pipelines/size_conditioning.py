@@ -26,8 +26,8 @@ def time_ids(components: Components, size: tuple[int, int]) -> tuple[Tensor, Ten
     if getattr(components.unet.config, "addition_embed_type", None) != "text_time":
         return None
     width, height = size
-    known = [height, width, 0, 0]
-    ends = ([height, width], [height, width])
+    known: list[float] = [height, width, 0, 0]
+    ends: tuple[list[float], list[float]] = ([height, width], [height, width])
     if components.requires_aesthetics_score:
         ends = ([_AESTHETIC], [_NOT_AESTHETIC])
     device = components.runtime.device

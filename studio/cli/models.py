@@ -99,7 +99,7 @@ def _row(card: ModelCard) -> tuple[str, ...]:
 
 def _lost() -> list[tuple[str, ...]]:
     """Models that were added and cannot be used now, and why."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for entry in registry.entries():
         try:
             card(entry.name)
