@@ -12,7 +12,7 @@ import platformdirs
 from studio.cli.flags import add_machine_flags
 from studio.cli.parser import Layout, Namespace, Parser
 from studio.cli.quiet import quiet_libraries
-from studio.errors import RequestError, UnavailableError
+from studio.errors import RequestError
 from studio.jobs.service import QUEUE_SIZE, Service
 from studio.webui.logins import Logins, add_login
 from studio.webui.settings import MEGABYTE, Settings
@@ -145,11 +145,7 @@ def run(options: Namespace) -> int:
     )
     print(f"studio: http://{_shown(settings.host)}:{settings.port}", file=sys.stderr, flush=True)
     app = create_app(service, settings)
-    if not server.serve(app, service, settings, warm=service.default_model):
-        raise UnavailableError(
-            f"Cannot listen at {settings.host}:{settings.port}.", valid="another --port"
-        )
-    return 0
+    return server.serve(app, service, settings, warm=service.default_model)
 
 
 def _add_login(options: Namespace) -> int:

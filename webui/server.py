@@ -9,10 +9,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 from fastapi import FastAPI
 
+from studio.errors import UnavailableError
 from studio.jobs.service import Service
 from studio.webui.settings import Settings
 
@@ -78,22 +80,22 @@ class Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
-def serve(app: FastAPI, service: Service, settings: Settings, warm: str | None) -> bool:
-    """Serves until a signal comes, then finishes the picture in hand, or puts it back.
+def serve(app: FastAPI, service: Service, settings: Settings, warm: str | None) -> NoReturn:
+    """Serves until a signal comes, finishes the picture in hand or puts it back, and ends the
+    process: taking torch down in order takes longer than a supervisor waits.
 
-    Returns:
-        Whether the server could listen.
+    Raises:
+        UnavailableError: the server cannot listen at its address.
     """
     server = Server(app, service, settings, warm)
     try:
         server.run()
     except SystemExit:  # how uvicorn says that it cannot listen
-        return False
-    finally:
-        # After a second signal, the picture in hand is put back into the queue at once.
-        ended = service.stop(finish=not server.force_exit, timeout_s=settings.grace_s)
-        log.info("stopped")
-        if not ended:  # half an import cannot be taken down in order
-            logging.shutdown()
-            os._exit(0)
-    return True
+        service.stop(finish=False)
+        where = f"{settings.host}:{settings.port}"
+        raise UnavailableError(f"Cannot listen at {where}.", valid="another --port") from None
+    # After a second signal, the picture in hand is put back into the queue at once.
+    service.stop(finish=not server.force_exit, timeout_s=settings.grace_s)
+    log.info("stopped")
+    logging.shutdown()
+    os._exit(0)
