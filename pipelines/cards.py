@@ -230,7 +230,8 @@ def _of_file(path: Path) -> ModelCard:
         return _upscaler("esrgan", path)
     family = single_file.family_of(path)
     size = single_file.native_size(path, family)
-    return ModelCard(path.stem, path, family.name, "", family.title, _defaults(size, size))
+    defaults = (_enlarging if family.name == UPSCALER else _defaults)(size, size)
+    return ModelCard(path.stem, path, family.name, "", family.title, defaults)
 
 
 def _of_folder(folder: Path) -> ModelCard:
@@ -239,8 +240,8 @@ def _of_folder(folder: Path) -> ModelCard:
     sample = read_json(folder / "unet" / "config.json", name).get("sample_size") or 64
     height, width = sample if isinstance(sample, list) else (sample, sample)
     if read_json(folder / "model_index.json", name)["_class_name"] == diffusers_folder.UPSCALER:
-        defaults = Defaults(*_PLAIN, 4 * width, 4 * height, upscale=4, noise_level=_NOISE_LEVEL)
-        return ModelCard(name, folder, UPSCALER, "", "An upscaler in latent space", defaults)
+        title = "An upscaler in latent space"
+        return ModelCard(name, folder, UPSCALER, "", title, _enlarging(4 * width, 4 * height))
     made = ModelCard(
         name,
         folder,
@@ -255,3 +256,7 @@ def _of_folder(folder: Path) -> ModelCard:
 def _defaults(width: int, height: int) -> Defaults:
     sampler, schedule, steps, guidance_scale = _PLAIN
     return Defaults(sampler, schedule, steps, guidance_scale, width, height)
+
+
+def _enlarging(width: int, height: int) -> Defaults:
+    return replace(_defaults(width, height), upscale=4, noise_level=_NOISE_LEVEL)

@@ -93,6 +93,7 @@ class Family:
         text_encoder: the first text encoder, if it has one.
         text_encoder_2: SDXL's second one, which also gives the pooled vector.
         scheduler: the noise schedule that it was trained with.
+        low_res_scheduler: the noise that an upscaler's small picture is given.
         prediction_unknown: whether models of this family differ in what they predict.
         force_zeros_for_empty_prompt: whether no negative prompt means zeros.
         requires_aesthetics_score: whether the model is told how beautiful the picture is to be.
@@ -107,6 +108,7 @@ class Family:
     text_encoder: Tower | None
     text_encoder_2: Tower | None
     scheduler: Mapping[str, Any]
+    low_res_scheduler: Mapping[str, Any] | None = None
     prediction_unknown: bool = False
     force_zeros_for_empty_prompt: bool = False
     requires_aesthetics_score: bool = False

@@ -112,6 +112,7 @@ def load(path: Path, runtime: Runtime) -> dict[str, Any]:
         "weights_sha256": fingerprint(path.parent, [path]),
         "force_zeros_for_empty_prompt": family.force_zeros_for_empty_prompt,
         "requires_aesthetics_score": family.requires_aesthetics_score,
+        "low_res_scheduler_config": family.low_res_scheduler,
         **parts,
     }
 

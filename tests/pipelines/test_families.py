@@ -23,7 +23,7 @@ COUNTS = {
     "sd2": {"unet": (686, 865.91), "vae": (248, 83.65), "text_encoder": (372, 340.39)},
     "sdxl": {"unet": (1680, 2567.46), "vae": (248, 83.65), "text_encoder_2": (517, 694.66)},
     "sdxl-refiner": {"unet": (1220, 2259.53), "text_encoder_2": (517, 694.66)},
-    "x4-upscaler": {"unet": (687, 473.40)},
+    "upscaler": {"unet": (687, 473.40)},
 }
 # Written down from the published files.
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
@@ -55,7 +55,7 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
         f"{UNET}input_blocks.0.0.weight": (384, 4, 3, 3),
         "conditioner.embedders.0.model.ln_final.weight": (1280,),
     },
-    "x4-upscaler": {
+    "upscaler": {
         f"{UNET}input_blocks.0.0.weight": (256, 7, 3, 3),
         f"{UNET}label_emb.weight": (1000, 1024),
     },
@@ -68,7 +68,7 @@ IN_DIFFUSERS = {
     "sdxl": "xl_base",
     "sdxl-inpaint": "xl_inpaint",
     "sdxl-refiner": "xl_refiner",
-    "x4-upscaler": "upscale",
+    "upscaler": "upscale",
 }
 
 
