@@ -86,5 +86,5 @@ def _mount_page(app: FastAPI, service: Service, settings: Settings) -> None:
     def name(request: Request) -> str | None:
         return api_jobs.owner(request) or None
 
-    login = {"auth_dependency": name} if settings.logins else {}
-    mount(app, service, max_file_size=settings.max_body_bytes, **login)
+    login = name if settings.logins else None
+    mount(app, service, max_file_size=settings.max_body_bytes, auth_dependency=login)

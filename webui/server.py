@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,9 +48,9 @@ class Server(uvicorn.Server):
         )
         self._app, self._service, self._warm = app, service, warm
 
-    async def startup(self, sockets: list[object] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens, then begins to draw."""
-        await super().startup(sockets)  # type: ignore[arg-type]
+        await super().startup(sockets)
         if not self.should_exit:
             self._service.start(self._warm)
             port = self.servers[0].sockets[0].getsockname()[1]
@@ -60,10 +61,10 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         log.info("stopping", extra={"signal": signal.Signals(sig).name})
 
-    async def shutdown(self, sockets: list[object] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends the streams first: they would keep the server waiting."""
         self._app.state.hub.close()
-        await super().shutdown(sockets)  # type: ignore[arg-type]
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -74,7 +74,7 @@ class Progress:
     def over(self, job: Job) -> Job:
         """``job`` as read from the store, with what is known here."""
         with self._lock:
-            left = self.count - len(job.pictures) - job.skipped
+            left = float(self.count - len(job.pictures) - job.skipped)
             if self._total:
                 left -= self.in_hand * self._step / self._total
             eta = None

@@ -19,7 +19,7 @@ class Running(Server):
 
     up: threading.Event
 
-    async def startup(self, sockets: list[object] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens."""
         await super().startup(sockets)
         self.up.set()

@@ -6,6 +6,7 @@ input lets so many more steps pass; ``open`` lets all pass.
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.studio.jobs.stub import Gate, stub_service
 class Telling(Server):
     """Prints its port."""
 
-    async def startup(self, sockets: list[object] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens."""
         await super().startup(sockets)
         print(self.servers[0].sockets[0].getsockname()[1], flush=True)
