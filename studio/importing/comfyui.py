@@ -77,7 +77,7 @@ def _up(graph: Graph, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     while waiting:
         for value in graph[waiting.popleft()]["inputs"].values():
             source = _link(value)
-            if source in graph and source not in seen:
+            if source is not None and source in graph and source not in seen:
                 seen.add(source)
                 waiting.append(source)
                 yield source, graph[source]
@@ -86,7 +86,7 @@ def _up(graph: Graph, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _texts(graph: Graph, start: Any) -> list[str]:
     """The texts that a link leads to, the nearest first."""
     source = _link(start)
-    if source not in graph:
+    if source is None or source not in graph:
         return []
     nodes = [graph[source], *(node for _, node in _up(graph, source))]
     found = []

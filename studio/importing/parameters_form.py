@@ -109,7 +109,7 @@ def read(texts: Texts) -> Draft | None:
         draft.lose("The noise was drawn on a GPU: the same seed gives another picture here.")
     for kind, name in _EXTRA_NETWORK.findall(prompt):
         draft.lose(f"The {kind} {name} is not applied.")
-    draft.rest(pairs, _TABLE | _HIRES, _HANDLED | _SILENT | {"Base model"})
+    draft.rest(pairs, {**_TABLE, **_HIRES}, _HANDLED | _SILENT | {"Base model"})
     return draft
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from studio import styles
 from studio.pipelines.request import Request
-from studio.webui.page import fields, sources, styles, texts, tokens
+from studio.webui.page import fields, sources, texts, tokens
 from studio.webui.page.form import Choices, Form
 
 

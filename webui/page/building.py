@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from gradio.components import Component
 
 from studio.errors import JobNotFound
@@ -82,31 +83,29 @@ def build(service: Service) -> gr.Blocks:
         page.load(opened, None, [tabs, installed, *everywhere], **QUIET)
         for flock in (grid.flock, prompt_file.flock):
             page.load(flock.follow, flock.kept, flock.outputs, **QUIET)
-    return page
+    return cast(gr.Blocks, page)
 
 
 def mount(
     app: FastAPI,
     service: Service,
     *,
-    path: str = "/",
     max_file_size: int | None = None,
-    **options: Any,
-) -> FastAPI:
-    """Mounts the page in a server.
+    auth_dependency: Callable[[Request], str | None] | None = None,
+) -> None:
+    """Mounts the page at the root of a server.
 
     Args:
         app: the server.
         service: takes the jobs.
-        path: where the page is found.
         max_file_size: largest upload, in bytes.
-        options: more for :func:`gradio.mount_gradio_app`, such as ``auth_dependency``.
+        auth_dependency: the login name that a request comes from; who has none is not let in.
     """
     page = build(service).queue(max_size=256, default_concurrency_limit=8)
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
         page,
-        path=path,
+        path="/",
         max_file_size=max_file_size,
         allowed_paths=[],
         footer_links=[],
@@ -119,7 +118,7 @@ def mount(
         theme=theme(),
         css=style_sheet(),
         head=script(),
-        **options,
+        auth_dependency=auth_dependency,
     )
 
 

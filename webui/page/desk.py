@@ -90,7 +90,7 @@ class Desk:
         def draw(request: gr.Request, *values: Any) -> list[Any]:
             own, rest = values[: len(self.own)], values[len(self.own) :]
             try:
-                fields = form.read(rest) | (read_own(own, request) if read_own else {})
+                fields = {**form.read(rest), **(read_own(own, request) if read_own else {})}
                 job = self.service.submit(fields, owner=owner(request))
             except StudioError as error:
                 return [problem(error), *(gr.skip() for _ in panel.outputs)]

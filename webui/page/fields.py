@@ -96,7 +96,7 @@ def widget(name: str, choices: Mapping[str, list[str]]) -> Component:
         choices: names that depend on what is installed: models, hires_upscaler.
     """
     control = CONTROLS[name]
-    shown = {"label": label(f"field.{name}"), "elem_classes": [f"field-{name}"]}
+    shown: dict[str, Any] = {"label": label(f"field.{name}"), "elem_classes": [f"field-{name}"]}
     if f"info.{name}" in words("en"):
         shown["info"] = label(f"info.{name}")
     start = _start(name)

@@ -119,7 +119,7 @@ class History:
         jobs = self._service.jobs(
             owner(request),
             text=text,
-            status=None if status == "all" else status,
+            status=next((each for each in STATUSES if each == status), None),
             favourites=favourites,
             limit=most + 1,
         )
