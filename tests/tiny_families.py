@@ -24,6 +24,7 @@ _PIPELINES = {
     "sd1": "StableDiffusionPipeline",
     "sd1-inpaint": "StableDiffusionInpaintPipeline",
     "sd2": "StableDiffusionPipeline",
+    "upscaler": "StableDiffusionUpscalePipeline",
     "sdxl": "StableDiffusionXLPipeline",
     "sdxl-inpaint": "StableDiffusionXLInpaintPipeline",
     "sdxl-refiner": "StableDiffusionXLImg2ImgPipeline",
@@ -39,7 +40,7 @@ def tiny_family(name: str) -> Family:
     wide = width * len(family.towers)
     two = "sdxl" in name
     down, up = ("DownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D")
-    if not two:
+    if not two and name != "upscaler":
         down, up = down[::-1], up[::-1]
     unet: dict[str, Any] = {
         "sample_size": 8,
@@ -49,6 +50,8 @@ def tiny_family(name: str) -> Family:
         "cross_attention_dim": wide,
         "attention_head_dim": 4 if name.startswith("sd1") else [2, 4],
     }
+    if name == "upscaler":
+        unet |= {"attention_head_dim": 4, "only_cross_attention": [True, False]}
     numbers = 5 if family.requires_aesthetics_score else 6
     if two:
         unet |= {
@@ -117,7 +120,6 @@ def tiny_folder(name: str) -> Path:
     index: dict[str, Any] = {
         "_class_name": _PIPELINES[name],
         "force_zeros_for_empty_prompt": family.force_zeros_for_empty_prompt,
-        "scheduler": ["diffusers", family.scheduler["_class_name"]],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
@@ -135,9 +137,12 @@ def tiny_folder(name: str) -> Path:
             index[part] = ["transformers", type(model).__name__]
             index[tokenizer] = ["transformers", "CLIPTokenizer"]
             clip_tokenizer(family.towers[part].pad_token).save_pretrained(folder / tokenizer)
-    (folder / "scheduler").mkdir()
-    scheduler = json.dumps(dict(family.scheduler))
-    (folder / "scheduler" / "scheduler_config.json").write_text(scheduler, encoding="utf-8")
+    for part in ("scheduler", "low_res_scheduler"):
+        if config := getattr(family, part):
+            (folder / part).mkdir()
+            path = folder / part / "scheduler_config.json"
+            path.write_text(json.dumps(dict(config)), encoding="utf-8")
+            index[part] = ["diffusers", config["_class_name"]]
     (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     return folder
 

@@ -20,7 +20,7 @@ from studio.pipelines.placement import Runtime
 from tests.tiny_families import tiny_family, tiny_folder, tiny_tensors, write
 
 CPU = Runtime(device="cpu")
-NAMES = ["sd1", "sd1-inpaint", "sd2", "sdxl", "sdxl-refiner"]
+NAMES = ["sd1", "sd1-inpaint", "sd2", "sdxl", "sdxl-refiner", "upscaler"]
 UNET = "model.diffusion_model."
 
 
@@ -66,6 +66,8 @@ def test_a_single_file_loads_to_the_tensors_of_its_folder(name: str, tmp_path: P
     assert one.name == "any name"
     assert (one.card.scale, one.card.defaults.width) == (4, 32)
     assert one.scheduler_config == folder.scheduler_config
+    assert one.low_res_scheduler_config == folder.low_res_scheduler_config
+    assert (one.card.defaults.upscale == 4) == (name == "upscaler")
     for flag in ("force_zeros_for_empty_prompt", "requires_aesthetics_score"):
         assert getattr(one, flag) == getattr(folder, flag)
     texts = one.prompt_encoder.schedule("a cat", "").at(0)
