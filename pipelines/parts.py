@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     import torch
 
     from studio.pipelines.placement import Runtime
+
+# Weights bring no code. diffusers reads this when it is first imported.
+os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")
 
 TOWERS = ("text_encoder", "text_encoder_2")
 PARTS = (*TOWERS, "unet", "vae")
