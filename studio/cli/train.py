@@ -16,6 +16,9 @@ PARTS = {
     "vae": "train the autoencoder",
     "clip": "train the text encoder",
     "unet": "train the denoiser",
+    "upscaler_data": "render drawings at both sizes, for the upscaler",
+    "upscaler_vae": "find the upscaler's autoencoder",
+    "upscaler": "train the upscaler",
     "export": "write the trained parts as one model folder",
 }
 """Name of each part, which is also its module in ``studio.training``, and what it does."""

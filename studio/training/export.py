@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
 from studio.errors import StudioError
 from studio.training.options import TrainOptions
 
-_PARTS = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
 _MOST_BYTES = 45_000_000
 
 
@@ -24,23 +24,40 @@ def run(options: TrainOptions) -> None:
     source = options.init_from
     if source is None:
         raise StudioError("studio train export needs --init-from.", valid="the U-Net's weights")
-    missing = [name for name in (*_PARTS, "model_index.json") if not (source / name).exists()]
+    if not (source / "model_index.json").is_file():
+        raise StudioError(f"{source} holds no model.", valid="a folder that training wrote")
+    missing = [name for name in parts(source) if not (source / name).exists()]
     if missing:
         raise StudioError(f"{source} lacks {missing[0]}.", valid="a folder that training wrote")
     weights = sum(path.stat().st_size for path in source.rglob("*.safetensors"))
     if weights > _MOST_BYTES:
         raise StudioError(f"The weights in {source} are {weights / 1e6:.1f} MB.", valid="<= 45 MB")
-    for name in _PARTS:
+    for name in parts(source):
         shutil.rmtree(options.out / name, ignore_errors=True)
         shutil.copytree(source / name, options.out / name)
+    for config in options.out.glob("*/config.json"):
+        _forget_where(config)
     shutil.copy(source / "model_index.json", options.out)
     (options.out / "SHA256SUMS").write_text(checksums(options.out), encoding="utf-8")
     print(f"{options.out}: {weights / 1e6:.1f} MB of weights")
 
 
+def parts(folder: Path) -> list[str]:
+    """The folders of a model's parts, as its ``model_index.json`` lists them."""
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    return [name for name, kind in index.items() if isinstance(kind, list) and kind[0]]
+
+
+def _forget_where(config: Path) -> None:
+    """Take out the path that the libraries note in a config, which means nothing elsewhere."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    if values.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
 def checksums(folder: Path) -> str:
     """SHA-256 of every file of the model, in the form of ``sha256sum``."""
-    files = sorted(p for name in _PARTS for p in (folder / name).rglob("*") if p.is_file())
+    files = sorted(p for name in parts(folder) for p in (folder / name).rglob("*") if p.is_file())
     return "".join(
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
         for path in files
