@@ -58,7 +58,7 @@ class Components:
     requires_aesthetics_score: bool = False
     upscaler: Any = None
     low_res_scheduler_config: Mapping[str, Any] | None = None
-    max_noise_level: int = 0
+    max_noise_level: int = 350
     refiner: Components | None = None
     others: dict[str, Components] = field(default_factory=dict, repr=False)
 

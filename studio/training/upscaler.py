@@ -129,7 +129,7 @@ class UpscalerPart:
         """Middles of held-out drawings: enlarged by Lanczos, by the model, and as they are."""
         large = to_tensor(self.crops.heldout_large[:8, 128:384, 128:384].numpy())
         small = self.crops.heldout_small[:8, 32:96, 32:96].numpy()
-        sides = large.shape[-2:]
+        sides = large.shape[-1], large.shape[-2]
         lanczos = [Image.fromarray(p).resize(sides, Image.Resampling.LANCZOS) for p in small]
         plain = to_tensor(np.stack([np.asarray(picture) for picture in lanczos]))
         drawn = self.enlarge(to_tensor(small).to(self.vae.device)).clamp(-1, 1).cpu()

@@ -129,7 +129,7 @@ def _rendered(
     svg: str, side: int, rng: Rng, *, white: bool = False, reduced: bool = False
 ) -> tuple[Pixels, Pixels] | None:
     """The drawing on one background, at ``side`` pixels and four times smaller."""
-    background = (255, 255, 255)
+    background: tuple[int, ...] = (255, 255, 255)
     if not white:
         shades = [rgb for _, rgb in BACKGROUNDS.values()]
         shade = shades[int(rng.integers(len(shades)))] + rng.normal(0, 12, size=3)

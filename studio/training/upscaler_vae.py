@@ -144,6 +144,8 @@ def run(options: TrainOptions) -> None:
     vae.save_pretrained(options.out / "weights")
     real = to_tensor(crops.heldout_large.numpy())
     with torch.inference_mode():
-        drawn = torch.cat([vae.decode(vae.encode(part).latent).sample for part in real.split(8)])
+        drawn = torch.cat(
+            [vae.decode(vae.encode(part).latent).sample for part in torch.split(real, 8)]
+        )
     error = ((drawn.clamp(-1, 1) - real) ** 2).mean(dim=(1, 2, 3))
     print(f"held-out drawings: {(-10 * torch.log10(error / 4)).mean():.2f} dB", flush=True)
