@@ -55,8 +55,7 @@ def measure(path: Path, steps: int, edge: int) -> dict[str, object]:
     components = studio.load()
     clock.append((time.perf_counter(), time.process_time()))
     peak = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
-    fields = {"steps": steps, "width": edge, "height": edge, "seed": 1}
-    (picture,) = studio.generate("a red apple", **fields)
+    (picture,) = studio.generate("a red apple", steps=steps, width=edge, height=edge, seed=1)
     clock.append((time.perf_counter(), time.process_time()))
     peak.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     unit = 2**20 if sys.platform == "linux" else 2**30  # macOS counts bytes

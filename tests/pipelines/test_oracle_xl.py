@@ -194,18 +194,18 @@ def test_the_refiner_goes_on_where_the_base_ends(
 
 
 def test_base_and_refiner_are_named_in_the_request_and_in_the_picture() -> None:
-    paths = {"model": str(tiny_folder("sdxl")), "refiner": str(tiny_folder("sdxl-refiner"))}
+    base, refiner = str(tiny_folder("sdxl")), str(tiny_folder("sdxl-refiner"))
     steps: list[tuple[int, int]] = []
-    (picture,) = Studio(paths["model"], device="cpu").generate(
+    (picture,) = Studio(base, device="cpu").generate(
         PROMPT,
-        **paths,
+        refiner=refiner,
         steps=4,
         seed=1,
         width=64,
         height=64,
         on_step=lambda step: steps.append((step.index, step.total)),
     )
-    assert picture.request.refiner == paths["refiner"]
+    assert picture.request.refiner == refiner
     assert picture.request.refiner_start == 0.8
     assert steps == [(i, 4) for i in (1, 2, 3, 4)]
 
