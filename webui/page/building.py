@@ -53,7 +53,9 @@ def build(service: Service) -> gr.Blocks:
         fill_width=True,
     ) as page:
         _header()
-        with gr.Tabs(selected="text_to_image", elem_classes=["rooms"]) as tabs:
+        with gr.Tabs(
+            selected="text_to_image", overflow_behavior="wrap", elem_classes=["rooms"]
+        ) as tabs:
             desks = {
                 name: module.build(service, choices)
                 for name, module in {

@@ -11,13 +11,8 @@ TABS = (
 
 
 def go_to(page: Page, tab: str) -> Locator:
-    """Opens a tab, through the menu where there is no room for it, and returns what it holds."""
-    button = page.locator(f"#tab-{tab}-button:visible")
-    if not button.count():
-        page.locator(".overflow-menu > button").click()
-    page.locator(f"#tab-{tab}-button:visible, .overflow-dropdown button:visible").and_(
-        page.locator(f"#tab-{tab}-button")
-    ).last.click()
+    """Opens a tab and returns what it holds."""
+    page.locator(f"#tab-{tab}-button").click()
     room = page.locator(f"#tab-{tab}")
     expect(room).to_be_visible()
     return room

@@ -30,7 +30,7 @@ def test_a_picture_of_another_tool_is_read_as_text(open_page: Open, tmp_path: Pa
     room = go_to(page, "picture_info")
     room.locator("input[type=file]").set_input_files(picture)
     expect(room.locator(".found-recipe h2")).to_have_text("Drawn with AUTOMATIC1111")
-    expect(room.locator(".found-recipe")).to_contain_text("<img src=x onerror=alert(1)> a harbour")
+    expect(room.locator(".block.found-recipe")).to_contain_text("<img src=x onerror=alert(1)> a harbour")
     expect(room.locator(".found-recipe li")).to_contain_text(["dream", "GPU", "GFPGAN"])
     assert room.locator(".found-recipe img").count() == 0
     room.get_by_role("button", name="Use it").click()
