@@ -7,6 +7,8 @@ which others draw; when the driver dies, its actors end, and the same command go
 
 from __future__ import annotations
 
+import importlib
+import logging
 import os
 from collections import deque
 from collections.abc import Callable
@@ -30,8 +32,8 @@ class Cluster(Engine):
     """
 
     def __init__(self, artist: Artist, actors: int, together: int, needs: dict[str, float]) -> None:
-        import ray
-
+        # Ray's own types know neither actors nor half of its functions.
+        ray: Any = importlib.import_module("ray")
         self._ray = ray
         self._make = ray.remote(_Actor).options(scheduling_strategy="SPREAD", **needs).remote
         self._artist, self._together = ray.put(artist), together
@@ -136,14 +138,14 @@ def cluster(
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
+        ray: Any = importlib.import_module("ray")
     except ImportError:
         raise UnavailableError(
             "--engine ray needs Ray.", valid="pip install 'latent-studio[ray]'"
         ) from None
     if not ray.is_initialized():
         try:
-            ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             address = os.environ.get("RAY_ADDRESS", "this machine")
             raise UnavailableError(

@@ -201,8 +201,8 @@ def _show_problems(options: Namespace, sheet: Sheet) -> None:
     if options.check and not options.json:
         rows = f"{len(sheet.rows)} rows can be drawn"
         count = len(sheet.problems)
-        problems = "no problems" if not count else f"{count} problem{'s' * (count > 1)}"
-        print(f"{options.file}: {problems}, {rows}")
+        found = "no problems" if not count else f"{count} problem{'s' * (count > 1)}"
+        print(f"{options.file}: {found}, {rows}")
 
 
 def _resume(why: str) -> str:

@@ -8,6 +8,7 @@ Prints one JSON object.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -57,14 +58,13 @@ def drive(folder: Path, count: int) -> None:
 
 def killed(options: argparse.Namespace) -> dict[str, Any]:
     os.environ |= {"PYTHONPATH": str(Path.cwd()), "RAY_USAGE_STATS_ENABLED": "0"}
-    from ray.cluster_utils import Cluster
-
+    simulated: Any = importlib.import_module("ray.cluster_utils")
     root = Path(tempfile.mkdtemp(prefix="ray-kills-"))
     whole, folder = root / "whole", root / "killed"
     for _ in run_batch(whole, jobs(options.jobs), lambda: Here(StubArtist())):
         pass
     small = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+    cluster = simulated.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
     nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(NODES)]
     os.environ["RAY_ADDRESS"] = cluster.address
     dice = random.Random(options.seed)
