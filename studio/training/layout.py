@@ -36,7 +36,7 @@ UPSCALER_INDEX = {
     "text_encoder": [None, None],
     "tokenizer": [None, None],
     "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
+    "vae": ["diffusers", "AutoencoderDC"],
     "watermarker": [None, None],
 }
 
