@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +13,15 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from studio.errors import JobNotFound, JobStateError, OutputError, QueueFull, RequestError
+from studio.errors import JobNotFound, JobStateError, QueueFull
 from studio.facade import Studio
-from studio.inputs import ALPHA, HASHED, Inputs
+from studio.inputs import Inputs
+from studio.jobs.folder import locked
 from studio.jobs.job import Job, Status
+from studio.jobs.offered import Offered
 from studio.jobs.store import Store
 from studio.jobs.worker import Artist, Worker, adopt, job_folder
-from studio.pipelines.components import ModelCard, card, models
+from studio.pipelines.components import ModelCard
 from studio.pipelines.request import Request
 
 QUEUE_SIZE = 100
@@ -65,9 +66,8 @@ class Service:
     ) -> None:
         self.folder = Path(folder).absolute()
         self._queue_size = queue_size
-        self._offered = None if models is None else {card(name).name: name for name in models}
-        _make(self.folder)
-        self._lock_file = _lock(self.folder)
+        self._offered = Offered(models)
+        self._lock_file = locked(self.folder)
         self.inputs = Inputs(self.folder / "inputs")
         self._artist = artist or partial(
             Studio, device=device, precision=precision, attention=attention, inputs=self.inputs
@@ -113,13 +113,11 @@ class Service:
     @property
     def default_model(self) -> str:
         """What a job draws with that names no model."""
-        names = list(self._models())
-        usual = str(Request.model_fields["model"].default)
-        return usual if usual in names or not names else names[0]
+        return self._offered.default
 
     def models(self) -> list[ModelCard]:
         """The models that jobs may use."""
-        return [card(name) for name in self._models().values()]
+        return self._offered.cards()
 
     def submit(self, request: Request | Mapping[str, object], *, owner: str = "") -> Job:
         """Accepts a job: once this returns, it is drawn, whatever happens to the server.
@@ -136,7 +134,7 @@ class Service:
         """
         if not isinstance(request, Request):
             request = Request.of(**request)
-        request = self._checked(request)
+        request = self._offered.checked(request)
         request = self._artist(request.model).resolve(request)
         now = time.time()
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
@@ -319,50 +317,3 @@ class Service:
             listeners = list(self._listeners)
         for listener in listeners:
             listener()
-
-    def _models(self) -> dict[str, str]:
-        """What jobs may name, and what that is for the studio: the same, or a folder."""
-        if self._offered is not None:
-            return self._offered
-        return {each.name: each.name for each in models()}
-
-    def _checked(self, request: Request) -> Request:
-        """Names the model, and refuses whatever would open a file that is not meant to be."""
-        known, named = self._models(), "model" in request.model_fields_set
-        model = request.model if named else self.default_model
-        if model not in known and model not in known.values():
-            raise RequestError("model", model, "unknown here", valid=", ".join(known))
-        if any(mark in request.hires_upscaler for mark in "/\\"):
-            raise RequestError(
-                "hires_upscaler", request.hires_upscaler, "not a name", valid="a name"
-            )
-        for field, words in {"init_image": (), "mask": (ALPHA,)}.items():
-            value = getattr(request, field)
-            if value is not None and value not in words and not value.startswith(HASHED):
-                valid = " or ".join([*words, f"{HASHED} and 64 hex digits, as the upload gave"])
-                raise RequestError(field, value, "not an uploaded picture", valid=valid)
-        fields = request.model_dump(include=request.model_fields_set)
-        return Request.of(**{**fields, "model": known.get(model, model)})
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot use the folder {folder}: {error.strerror}.", valid="a folder to write to"
-        ) from None
-
-
-def _lock(folder: Path) -> sqlite3.Connection:
-    """Holds a lock on the folder that ends with the process, however that ends."""
-    path = folder / "lock.db"
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.Error as error:
-        connection.close()
-        raise OutputError(
-            f"Another server uses the folder {folder} ({error}).", valid="another folder"
-        ) from None
-    return connection
