@@ -61,7 +61,7 @@ def test_automatic_is_exactly_diffusers(name: str, config: dict[str, Any]) -> No
     theirs = kind.from_config(config, **options)
     theirs.set_timesteps(7)
     ours = build(name, "Automatic", 7, config)
-    assert type(ours) is kind
+    assert isinstance(ours, kind)
     assert torch.equal(ours.timesteps, theirs.timesteps)
     assert torch.equal(drawn(ours, ours=True), drawn(theirs, ours=False))
 
