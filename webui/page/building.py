@@ -23,6 +23,7 @@ from studio.webui.page import (
     views,
 )
 from studio.webui.page.desk import Desk
+from studio.webui.page.flock import remembered
 from studio.webui.page.form import QUIET, Choices
 from studio.webui.page.grid import Grid
 from studio.webui.page.history import History
@@ -53,6 +54,7 @@ def build(service: Service) -> gr.Blocks:
         fill_width=True,
     ) as page:
         _header()
+        kept_grid, kept_file = remembered("grid"), remembered("prompt-file")
         with gr.Tabs(
             selected="text_to_image", overflow_behavior="wrap", elem_classes=["rooms"]
         ) as tabs:
@@ -67,8 +69,8 @@ def build(service: Service) -> gr.Blocks:
                 }.items()
             }
             info = PictureInfo()
-            grid = Grid(service, choices)
-            prompt_file = PromptFile(service)
+            grid = Grid(service, choices, kept_grid)
+            prompt_file = PromptFile(service, kept_file)
             history = History(service)
             installed = models.build()
         for desk in desks.values():

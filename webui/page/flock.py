@@ -52,12 +52,17 @@ class Progress:
         return sum(job is None or (job.over and job.status != "done") for job in self.jobs)
 
 
+def remembered(name: str) -> gr.BrowserState:
+    """What the browser remembers under a name. It reads it only outside of closed tabs."""
+    return gr.BrowserState({}, storage_key=f"studio-{name}", secret=_SECRET)
+
+
 class Flock:
     """The widgets that follow the jobs.
 
     Args:
         service: keeps the jobs.
-        name: under which the browser remembers them.
+        kept: where the browser remembers them, see :func:`remembered`.
         line: key of the words of the progress: done, total, failed.
         ended: what to show when the jobs have ended; see :attr:`outputs`.
         outputs: what ``ended`` fills.
@@ -66,14 +71,14 @@ class Flock:
     def __init__(
         self,
         service: Service,
-        name: str,
+        kept: gr.BrowserState,
         line: str,
         ended: Callable[[Progress, Mapping[str, Any], gr.Request], list[Any]],
         outputs: Sequence[Any],
     ) -> None:
         self._service, self._line, self._ended = service, line, ended
         self._outputs = list(outputs)
-        self.kept = gr.BrowserState({}, storage_key=f"studio-{name}", secret=_SECRET)
+        self.kept = kept
         self.timer = gr.Timer(POLL_S, active=False)
 
     def place(self) -> gr.HTML:

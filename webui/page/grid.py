@@ -36,9 +36,10 @@ class Grid:
     Args:
         service: takes the jobs.
         choices: what is installed.
+        kept: where the browser remembers the grid.
     """
 
-    def __init__(self, service: Service, choices: Choices) -> None:
+    def __init__(self, service: Service, choices: Choices, kept: gr.BrowserState) -> None:
         self._form = Form(choices)
         with (
             gr.Tab(label("tab.grid"), id="grid", elem_id="tab-grid"),
@@ -62,7 +63,7 @@ class Grid:
                     buttons=["download", "fullscreen"],
                 )  # fmt: skip
                 gr.Markdown(label("grid.idle"), elem_classes=["idle"])
-                self.flock = Flock(service, "grid", "grid.cells", _sheets, [sheets])
+                self.flock = Flock(service, kept, "grid.cells", _sheets, [sheets])
                 self.flock.place()
                 stop = gr.Button(label("button.stop"), size="sm", elem_classes=["stop"])
         self._form.connect()

@@ -39,9 +39,10 @@ class PromptFile:
 
     Args:
         service: takes the jobs.
+        kept: where the browser remembers the file's jobs.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, kept: gr.BrowserState) -> None:
         self._service = service
         with (
             gr.Tab(label("tab.prompt_file"), id="prompt_file", elem_id="tab-prompt_file"),
@@ -65,9 +66,7 @@ class PromptFile:
                 )  # fmt: skip
                 pack = gr.Button(label("button.zip"), visible=False, elem_classes=["pack"])
                 gr.Markdown(label("file.idle"), elem_classes=["idle"])
-                self.flock = Flock(
-                    service, "prompt-file", "file.progress", self._ended, [pictures, pack]
-                )
+                self.flock = Flock(service, kept, "file.progress", self._ended, [pictures, pack])
                 self.flock.place()
                 stop = gr.Button(label("button.stop"), size="sm", elem_classes=["stop"])
                 packed = gr.File(

@@ -30,7 +30,9 @@ def test_a_picture_of_another_tool_is_read_as_text(open_page: Open, tmp_path: Pa
     room = go_to(page, "picture_info")
     room.locator("input[type=file]").set_input_files(picture)
     expect(room.locator(".found-recipe h2")).to_have_text("Drawn with AUTOMATIC1111")
-    expect(room.locator(".block.found-recipe")).to_contain_text("<img src=x onerror=alert(1)> a harbour")
+    expect(room.locator(".block.found-recipe")).to_contain_text(
+        "<img src=x onerror=alert(1)> a harbour"
+    )
     expect(room.locator(".found-recipe li")).to_contain_text(["dream", "GPU", "GFPGAN"])
     assert room.locator(".found-recipe img").count() == 0
     room.get_by_role("button", name="Use it").click()
@@ -91,11 +93,13 @@ def test_grid(open_page: Open, server: Server) -> None:
     prompt_of(room).fill("a kite")
     room.locator("button.go").click()
     expect(room.get_by_role("alert")).to_contain_text("choose at least one axis")
-    for axis, field, values in (("x", "Steps", "2..3"), ("y", "Guidance", "1, 7")):
-        row = room.locator(".pair").filter(has=page.locator(f".axis-{axis}"))
-        row.locator("input[role=listbox]").click()
+    for place, axis, field, values in (
+        ("Columns (X)", "x", "Steps", "2..3"),
+        ("Rows (Y)", "y", "Guidance", "1, 7"),
+    ):
+        room.get_by_role("combobox", name=place).click()
         page.get_by_role("option", name=field, exact=True).click()
-        row.locator(f".axis-{axis} input, .axis-{axis} textarea").fill(values)
+        room.locator(f".axis-{axis} input").fill(values)
     room.locator("button.go").click()
     expect(room.locator(".flock .status")).to_contain_text("4 of 4 pictures drawn")
     expect(room.locator(".results img").first).to_be_visible()
