@@ -25,7 +25,8 @@ def _read(form: Form, **changed: Any) -> dict[str, object]:
 
 
 def test_every_field_of_a_request_but_pictures_can_be_edited() -> None:
-    assert set(fields.CONTROLS) == set(Request.model_fields) - {"init_image", "mask"}
+    refiner = {"refiner", "refiner_start"}  # for the command line and the doors
+    assert set(fields.CONTROLS) == set(Request.model_fields) - {"init_image", "mask", *refiner}
 
 
 def test_an_untouched_form_makes_a_request() -> None:

@@ -25,7 +25,8 @@ class Control:
 
     Args:
         kind: the widget; a seed is text, since browsers round numbers above 2**53.
-        low, high, step: of a slider or number; higher values are taken when they are set.
+        low, high, step: of a slider; higher values are taken when they are set. Of a number only
+            the step counts: the request says what is wrong with it.
         start: what an open field shows, where the request itself has no default.
         lines: of a text.
     """
@@ -38,7 +39,7 @@ class Control:
     lines: int = 1
 
 
-_SIZE = Control("number", 64, 4096, 8)
+_SIZE = Control("number", step=8)
 _EDGE = Control("slider", 0, 512, 8)
 CONTROLS: Mapping[str, Control] = {
     "prompt": Control("text", lines=3),
@@ -114,8 +115,7 @@ def widget(name: str, choices: Mapping[str, list[str]]) -> Component:
         )
     if control.kind == "number":
         return gr.Number(
-            start, minimum=control.low, maximum=control.high, step=control.step,
-            placeholder=label("open"), **shown,
+            start, step=control.step, placeholder=label("open"), **shown
         )  # fmt: skip
     return gr.Textbox(start, lines=control.lines, max_lines=max(1, control.lines * 4), **shown)
 
@@ -154,6 +154,8 @@ def _value(name: str, value: Any) -> object:
     if CONTROLS[name].kind == "seed":
         text = str(value).strip()
         return int(text) if text.removeprefix("-").isdecimal() else text or None
+    if CONTROLS[name].kind == "number" and not value:
+        return None  # browsers say 0 of an empty number
     if int in kinds and isinstance(value, float) and value.is_integer():
         return int(value)
     return value

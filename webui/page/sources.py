@@ -48,7 +48,7 @@ def read_painted(
     if mask.getbbox() is None:
         raise RequestError("mask", None, _reason("inpaint.no_mask", request))
     return {
-        "init_image": _added(service, background, "init_image"),
+        "init_image": _added(service, _plain(background), "init_image"),
         "mask": _added(service, mask, "mask"),
     }
 
@@ -62,6 +62,12 @@ def painted_mask(size: tuple[int, int], layers: Any) -> Image.Image:
             alpha = alpha.resize(size, Image.Resampling.BILINEAR)
         mask = ImageChops.lighter(mask, alpha.point(lambda value: 255 if value >= 128 else 0))
     return mask
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    """RGB where nothing is transparent: image editors always speak of RGBA."""
+    opaque = picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255)
+    return picture.convert("RGB") if opaque else picture
 
 
 def _added(service: Service, source: str | Image.Image, field: str) -> str:

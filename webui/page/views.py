@@ -40,9 +40,9 @@ def status_line(job: Job, request: gr.Request | None) -> str:
         seconds = duration((job.ended or 0) - (job.started or job.ended or 0), request)
         key = "status.done_one" if len(job.pictures) == 1 else "status.done"
         return say(key, request, count=len(job.pictures), seconds=seconds)
-    if not job.total:
+    if not job.total and not job.picture:
         return say("status.starting", request)
-    parts = [say("status.step", request, step=job.step, total=job.total)]
+    parts = [say("status.step", request, step=job.step, total=job.total)] if job.total else []
     if job.request.count > 1:
         place = {"picture": job.picture + 1, "count": job.request.count}
         parts.insert(0, say("status.picture", request, **place))

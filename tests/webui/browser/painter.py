@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from studio.errors import Cancelled
 from studio.facade import Studio
+from studio.inputs import Inputs
 from studio.metadata import Recipe, Versions, pixel_sha256
 from studio.picture import Picture
 from studio.pipelines.request import Request
@@ -61,10 +62,11 @@ class Painter:
     Args:
         model: name of a card.
         gate: what its steps wait at.
+        inputs: where the pictures of requests are kept.
     """
 
-    def __init__(self, model: str, gate: Gate) -> None:
-        self._studio = Studio(model)
+    def __init__(self, model: str, gate: Gate, inputs: Inputs) -> None:
+        self._studio = Studio(model, inputs=inputs)
         self._gate = gate
         self.resolve: Callable[[Request], Request] = self._studio.resolve
 

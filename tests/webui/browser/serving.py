@@ -36,7 +36,7 @@ class Server:
 
     def start(self) -> None:
         """Begins to serve."""
-        artist = (lambda model: Painter(model, self.gate)) if self._stub else None
+        artist = self._painter if self._stub else None
         self.service = Service(self._folder, artist=artist)
         self.service.start()
         app = create_app(self.service, Settings(port=self.port))
@@ -56,6 +56,9 @@ class Server:
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         assert ready.wait(120), "the server did not start"
+
+    def _painter(self, model: str) -> Painter:
+        return Painter(model, self.gate, self.service.inputs)
 
     def stop(self) -> None:
         """Ends at once; what was not drawn is drawn after the next start."""

@@ -112,7 +112,7 @@ def test_a_wrong_field_is_named_beside_the_form(open_page: Open, server: Server)
 def test_styles_and_proportions(open_page: Open, server: Server) -> None:
     page = open_page()
     room = page.locator("#tab-text_to_image")
-    room.locator(".chips").get_by_text("16:9", exact=True).click()
+    room.get_by_role("radio", name="16:9").check()
     expect(room.locator(".field-width input")).to_have_value("168")
     room.locator("button.swap").click()
     expect(room.locator(".field-width input")).to_have_value("96")
