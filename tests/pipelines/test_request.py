@@ -17,7 +17,8 @@ DEFAULTS = Defaults(
 )
 
 WITHOUT_AN_IMAGE = {
-    "init_image", "strength", "mask", "upscale", "noise_level", "hires_steps", "hires_strength"
+    "init_image", "strength", "mask", "upscale", "noise_level", "hires_steps", "hires_strength",
+    "refiner", "refiner_start",
 }  # fmt: skip
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

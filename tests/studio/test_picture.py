@@ -104,7 +104,7 @@ def test_a_file_never_leaves_its_folder_and_has_a_portable_name(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    "name", ["{colour}", "{seed.__class__}", "{seed:99999999}", "{", "{seed!r}"]
+    "name", ["{colour}", "{seed.__class__}", "{seed:>9}", "{prompt:-1}", "{", "{seed!r}"]
 )
 def test_a_template_that_cannot_be_filled_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match=r"template.*\{seed\}, \{prompt\}"):
