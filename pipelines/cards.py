@@ -24,11 +24,15 @@ FAMILY = "stable-diffusion"
 UPSCALER = "upscaler"
 """Family of those that enlarge pictures in latent space, as Stable Diffusion's x4."""
 
+X2_UPSCALER = "x2-latent-upscaler"
+"""Family of Stable Diffusion's x2 upscaler, which sees the small picture's latents."""
+
 ENLARGING = ("esrgan", "lanczos")
 """Families of upscalers of pixels, without latents (see :mod:`studio.pipelines.upscaling`)."""
 
 _NOISE_LEVEL = 20  # as diffusers' upscaling pipeline has it
 _PLAIN = ("DPM++ 2M", "Automatic", 25, 7.0)  # sampler, schedule, steps, guidance without a card
+_X2 = ("Euler", "Automatic", 20, 1.0)  # the same of Stable Diffusion's x2 upscaler
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,15 @@ class ModelCard:
         return int(2 ** (len(config["block_out_channels"]) - 1))
 
     @property
+    def times(self) -> int:
+        """How many times an upscaler in latent space enlarges.
+
+        Raises:
+            ModelError: as for :attr:`scale`.
+        """
+        return 2 if self.family == X2_UPSCALER else self.scale
+
+    @property
     def scheduler_config(self) -> Mapping[str, Any]:
         """The noise schedule that the model was trained with, as diffusers' config.
 
@@ -84,6 +97,8 @@ class ModelCard:
             config = single_file.scheduler_config(self.path)
         else:
             config = read_json(self.path / "scheduler" / "scheduler_config.json", self.name)
+        if config.get("prediction_type") == "original_sample":  # its name in old configs
+            config = {**config, "prediction_type": "sample"}
         return {**config, "prediction_type": self.prediction} if self.prediction else config
 
     def weights_sha256(self) -> str:
@@ -107,14 +122,15 @@ class ModelCard:
                 model predicts.
             ModelError: the request's refiner, or the model's own config, is missing or broken.
         """
-        if self.family in (*ENLARGING, UPSCALER) and request.upscale is None:
+        enlarges = self.family in (*ENLARGING, UPSCALER, X2_UPSCALER)
+        if enlarges and request.upscale is None:
             raise RequestError(
                 "upscale",
                 None,
                 f"{self.name} enlarges pictures only",
                 valid="init_image, and upscale from 1 to 4",
             )
-        if self.family in (*ENLARGING, UPSCALER):
+        if enlarges:
             return
         if request.upscale is not None:
             raise RequestError(
@@ -239,9 +255,13 @@ def _of_folder(folder: Path) -> ModelCard:
     family = diffusers_folder.family_of(folder, name)
     sample = read_json(folder / "unet" / "config.json", name).get("sample_size") or 64
     height, width = sample if isinstance(sample, list) else (sample, sample)
-    if read_json(folder / "model_index.json", name)["_class_name"] == diffusers_folder.UPSCALER:
-        title = "An upscaler in latent space"
+    kind = read_json(folder / "model_index.json", name)["_class_name"]
+    title = "An upscaler in latent space"
+    if kind == diffusers_folder.UPSCALER:
         return ModelCard(name, folder, UPSCALER, "", title, _enlarging(4 * width, 4 * height))
+    if kind == diffusers_folder.X2_UPSCALER:
+        defaults = Defaults(*_X2, 8 * width, 8 * height, upscale=2, noise_level=0)
+        return ModelCard(name, folder, X2_UPSCALER, "", title, defaults)
     made = ModelCard(
         name,
         folder,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.errors import ModelError
 from studio.pipelines import diffusers_folder, single_file
-from studio.pipelines.cards import ENLARGING, FAMILY, ModelCard, card, models
+from studio.pipelines.cards import ENLARGING, FAMILY, X2_UPSCALER, ModelCard, card, models
 
 if TYPE_CHECKING:
     from studio.pipelines.placement import Runtime
@@ -86,6 +86,7 @@ class Components:
         return prompt_encoding.prompt_encoder(
             [tower for tower in towers if tower[1] is not None],
             zero_empty_negative=self.force_zeros_for_empty_prompt,
+            with_pooled=self.family == X2_UPSCALER,
         )
 
     def other(self, name: str) -> Components:

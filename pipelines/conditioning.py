@@ -158,15 +158,25 @@ class TransformersConditioner(WindowedConditioner):
         tokenizer: the model's ``CLIPTokenizer``.
         text_encoder: ``CLIPTextModel`` or ``CLIPTextModelWithProjection``.
         penultimate: read as SDXL does: one layer earlier, without the last normalisation.
+        with_pooled: read as Stable Diffusion's x2 upscaler does: without the last normalisation,
+            and with the encoder's own vector for the whole prompt.
     """
 
-    def __init__(self, tokenizer: Any, text_encoder: Any, *, penultimate: bool = False) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        text_encoder: Any,
+        *,
+        penultimate: bool = False,
+        with_pooled: bool = False,
+    ) -> None:
         config = text_encoder.config
         super().__init__(
             Vocabulary.of(tokenizer, config.max_position_embeddings), config.num_hidden_layers
         )
         self.text_encoder = text_encoder
         self.penultimate = penultimate
+        self.with_pooled = with_pooled
 
     def _read(self, ids: Tensor, mask: Tensor, clip_skip: int) -> tuple[Tensor, Tensor | None]:
         encoder = self.text_encoder
@@ -174,8 +184,10 @@ class TransformersConditioner(WindowedConditioner):
         output = encoder(
             ids,
             attention_mask=mask if masked else None,
-            output_hidden_states=clip_skip > 1 or self.penultimate,
+            output_hidden_states=clip_skip > 1 or self.penultimate or self.with_pooled,
         )
+        if self.with_pooled:
+            return output.hidden_states[-clip_skip], output.pooler_output
         pooled: Tensor | None = getattr(output, "text_embeds", None)
         if self.penultimate:
             return output.hidden_states[-clip_skip - 1], pooled

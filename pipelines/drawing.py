@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from studio.pipelines import seamless
-from studio.pipelines.cards import ENLARGING, UPSCALER
+from studio.pipelines.cards import ENLARGING, UPSCALER, X2_UPSCALER
 from studio.pipelines.components import Components
 from studio.pipelines.hires import hires
 from studio.pipelines.image_to_image import image_to_image
@@ -63,7 +63,7 @@ def _results(
         return hires(components, requests, draw, **options)
     if sources.init_image is None:
         return text_to_image(components, requests, **options)
-    if components.family == UPSCALER:
+    if components.family in (UPSCALER, X2_UPSCALER):
         return super_resolution(components, requests, sources, **options)
     sides = first.extend_left, first.extend_right, first.extend_top, first.extend_bottom
     repaints = sources.mask is not None or any(sides)

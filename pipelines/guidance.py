@@ -33,8 +33,9 @@ class UNetDenoiser:
     def __call__(self, x: Tensor, t: Tensor, text: Conditioning) -> Tensor:
         dtype = self.unet.dtype
         beside = None
-        if text.pooled is not None and text.time_ids is not None:
-            beside = {"text_embeds": text.pooled.to(dtype), "time_ids": text.time_ids}
+        if text.pooled is not None:
+            beside = {"text_embeds": text.pooled.to(dtype)}
+            beside |= {} if text.time_ids is None else {"time_ids": text.time_ids}
         output: Tensor = self.unet(
             x.to(dtype),
             t,

@@ -138,7 +138,10 @@ class PromptEncoder:
 
 
 def prompt_encoder(
-    towers: Sequence[tuple[Any, Any]], *, zero_empty_negative: bool = False
+    towers: Sequence[tuple[Any, Any]],
+    *,
+    zero_empty_negative: bool = False,
+    with_pooled: bool = False,
 ) -> PromptEncoder:
     """The encoder of a model's prompts.
 
@@ -146,13 +149,15 @@ def prompt_encoder(
         towers: (tokenizer, text encoder) of transformers, one or two; none for a model that
             reads no text.
         zero_empty_negative: see :class:`PromptEncoder`.
+        with_pooled: see :class:`TransformersConditioner`.
     """
     if not towers:
         return PromptEncoder(NoText())
     # What pools its text for the U-Net is SDXL's, or its refiner's.
     penultimate = any(hasattr(encoder, "text_projection") for _, encoder in towers)
     read: list[TextConditioner] = [
-        TransformersConditioner(*tower, penultimate=penultimate) for tower in towers
+        TransformersConditioner(*tower, penultimate=penultimate, with_pooled=with_pooled)
+        for tower in towers
     ]
     conditioner = read[0] if len(read) == 1 else TwoTowers(*read)
     return PromptEncoder(conditioner, zero_empty_negative=zero_empty_negative)

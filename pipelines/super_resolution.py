@@ -2,14 +2,14 @@
 
 As Stable Diffusion's x4 upscaler: latents have the sides of the small picture, which is noised to
 a level that the U-Net is told (Ho et al. 2022, Cascaded Diffusion Models), so that more noise lets
-it invent more.
+it invent more. Stable Diffusion's x2 upscaler sees the small picture's latents instead
+(:mod:`studio.pipelines.preconditioning`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,18 +18,17 @@ from PIL import Image
 from torch import Tensor
 
 from studio.errors import RequestError
-from studio.pipelines import noise, runner, stages
+from studio.pipelines import noise, preconditioning, runner, stages
+from studio.pipelines.cards import X2_UPSCALER
 from studio.pipelines.components import Components
-from studio.pipelines.fitting import opaque
+from studio.pipelines.fitting import cut, opaque
 from studio.pipelines.inputs import Sources
 from studio.pipelines.request import Request
 from studio.pipelines.runner import Result
 from studio.pipelines.stages import Start, Step
-from studio.pipelines.tiling import over_tiles
-from studio.pipelines.vae_tiling import shared_statistics
+from studio.pipelines.tiled_unet import TiledUNet
 from studio.schedulers.stepping import Scheduler
 
-_EDGE, _OVERLAP = 256, 64  # latents: what is larger is denoised in tiles
 _LARGEST = 4096  # pixels along an edge of what the model draws
 
 
@@ -45,7 +44,7 @@ def super_resolution(
     """Draws the init image ``upscale`` times as large, once per request, in order.
 
     Args:
-        components: an upscaler; ``card.scale`` is how many times it enlarges. Other factors are
+        components: an upscaler; ``card.times`` is how many times it enlarges. Other factors are
             what it draws, resampled by Lanczos.
         requests: as for :func:`runner.run`, with ``upscale`` and ``noise_level``.
         sources: the init image; what is transparent in it shows white.
@@ -65,7 +64,12 @@ def super_resolution(
     assert sources.init_image is not None
     task = _Enlarging(components, opaque(sources.init_image), first)
     task.check()
-    seeing = replace(components, unet=_TiledUNet(components.unet, first.noise_level or 0))
+    level: int | None = first.noise_level or 0
+    unet = components.unet
+    if components.family == X2_UPSCALER:
+        task = _EnlargingLatents(components, task.small, first)
+        unet, level = preconditioning.Preconditioned.of(unet, components.scheduler_config), None
+    seeing = replace(components, unet=TiledUNet(unet, level))
     width, height = task.size
     sized = [r.model_copy(update={"width": width, "height": height}) for r in requests]
     results = runner.run(seeing, sized, task, on_step=on_step, cancel=cancel, batch_size=batch_size)
@@ -87,20 +91,20 @@ class _Enlarging:
                 "noise_level",
                 level,
                 f"is more than the model {self.components.name} knows",
-                valid=f"an integer from 0 to {most}",
+                valid=f"an integer from 0 to {most}" if most else "0",
             )
         if max(self.size) > _LARGEST:
             raise RequestError(
                 "init_image",
                 f"{self.small.width} x {self.small.height}",
-                f"is too large to enlarge {self.components.card.scale} times",
-                valid=f"at most {_LARGEST // self.components.card.scale} pixels along an edge",
+                f"is too large to enlarge {self.components.card.times} times",
+                valid=f"at most {_LARGEST // self.components.card.times} pixels along an edge",
             )
 
     @property
     def size(self) -> tuple[int, int]:
-        scale = self.components.card.scale
-        return self.small.width * scale, self.small.height * scale
+        times = self.components.card.times
+        return self.small.width * times, self.small.height * times
 
     def start(
         self,
@@ -108,47 +112,43 @@ class _Enlarging:
         scheduler: Scheduler,
         generators: Sequence[torch.Generator],
     ) -> Start:
-        small = stages.to_tensor(self.small)
+        seen = self.seen(generators)
+        # One field of noise for the whole picture: a tile sees its part.
+        unit = stages.first_noise(requests, self.components.latent_shape(*self.size), generators)
         device = self.components.runtime.device
+        start = Start.from_noise(unit.to(device), scheduler)
+        return replace(start, extra_channels=seen.to(device))
+
+    def seen(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """What the U-Net sees of the small picture, [B, C', h, w]."""
+        small = stages.to_tensor(self.small)
         low_res: Any = DDPMScheduler
         schedule = low_res.from_config(self.components.low_res_scheduler_config)
         level = torch.tensor([self.request.noise_level or 0])
         grain = noise.standard_normal(generators, small.shape[1:])
-        seen = schedule.add_noise(small.expand_as(grain), grain, level)
-        # One field of noise for the whole picture: a tile sees its part.
-        unit = stages.first_noise(requests, self.components.latent_shape(*self.size), generators)
-        start = Start.from_noise(unit.to(device), scheduler)
-        return replace(start, extra_channels=seen.to(device))
+        seen: Tensor = schedule.add_noise(small.expand_as(grain), grain, level)
+        return seen
 
     def finish(self, image: Image.Image) -> Image.Image:
-        times = self.request.upscale or self.components.card.scale
+        times = self.request.upscale or self.components.card.times
         size = self.small.width * times, self.small.height * times
         return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
 
-@dataclass(frozen=True, eq=False)
-class _TiledUNet:
-    """A U-Net that is told the noise level, and sees large pictures in overlapping tiles.
+class _EnlargingLatents(_Enlarging):
+    """Equal to diffusers' StableDiffusionLatentUpscalePipeline."""
 
-    Predictions of tiles are blended at every step (Bar-Tal et al. 2023, MultiDiffusion), so that
-    neighbours go on from the same latents.
-    """
+    @property
+    def size(self) -> tuple[int, int]:
+        unet, scale = self.components.unet, self.components.card.scale
+        width, height = (preconditioning.whole_edge(e, unet, scale) for e in self.small.size)
+        return 2 * width, 2 * height
 
-    unet: Any
-    level: int
+    def seen(self, generators: Sequence[torch.Generator]) -> Tensor:
+        width, height = self.size
+        whole = cut(self.small, (0, 0, width // 2, height // 2))
+        vae = self.components.vae
+        return preconditioning.low_resolution(vae, stages.to_tensor(whole), generators)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.unet, name)
-
-    def __call__(self, x: Tensor, t: Tensor, **options: Any) -> tuple[Tensor]:
-        labels = torch.full((len(x),), self.level, device=x.device)
-
-        def run(tile: Tensor) -> Tensor:
-            output: Tensor = self.unet(tile, t, class_labels=labels, **options)[0]
-            return output
-
-        if max(x.shape[-2:]) <= _EDGE:
-            return (run(x),)
-        over = partial(over_tiles, run, x, edge=_EDGE, overlap=_OVERLAP, scale=1)
-        with shared_statistics(self.unet, over):
-            return (over().to(x),)
+    def finish(self, image: Image.Image) -> Image.Image:
+        return super().finish(image.crop((0, 0, 2 * self.small.width, 2 * self.small.height)))

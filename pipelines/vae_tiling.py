@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from diffusers.models.normalization import AdaGroupNorm
 from torch import Tensor
 from torch.nn import GroupNorm, Module
 
@@ -109,7 +110,7 @@ def _tiled(
 @contextmanager
 def shared_statistics(model: Module, sweep: Callable[[], object]) -> Iterator[None]:
     """Within, each group norm normalises by the mean statistics of all that ``sweep`` runs."""
-    norms = [layer for layer in model.modules() if isinstance(layer, GroupNorm)]
+    norms = [layer for layer in model.modules() if isinstance(layer, (GroupNorm, AdaGroupNorm))]
     seen: dict[Module, list[tuple[Tensor, Tensor]]] = {}
 
     def measure(norm: Module, inputs: tuple[Tensor, ...]) -> None:
@@ -135,10 +136,24 @@ def shared_statistics(model: Module, sweep: Callable[[], object]) -> Iterator[No
             norm.__dict__.pop("forward", None)
 
 
-def _normalised(norm: GroupNorm, mean: Tensor, variance: Tensor, x: Tensor) -> Tensor:
-    """What a group norm gives for x [B, C, ...] of given statistics [B, groups]."""
-    each = norm.num_channels // norm.num_groups
-    gain = (variance + norm.eps).rsqrt().repeat_interleave(each, 1) * norm.weight.float()
-    shift = norm.bias.float() - mean.repeat_interleave(each, 1) * gain
+def _normalised(
+    norm: GroupNorm | AdaGroupNorm,
+    mean: Tensor,
+    variance: Tensor,
+    x: Tensor,
+    emb: Tensor | None = None,
+) -> Tensor:
+    """What a group norm gives for x [B, C, ...] of given statistics [B, groups].
+
+    An adaptive one takes gain and shift from ``emb`` [B, D].
+    """
+    each = x.shape[1] // norm.num_groups
+    if isinstance(norm, GroupNorm):
+        weight, bias = norm.weight.float(), norm.bias.float()
+    else:
+        weight, bias = norm.linear(norm.act(emb) if norm.act else emb).float().chunk(2, dim=1)
+        weight = weight + 1
+    gain = (variance + norm.eps).rsqrt().repeat_interleave(each, 1) * weight
+    shift = bias - mean.repeat_interleave(each, 1) * gain
     shape = (*gain.shape, *(1,) * (x.ndim - 2))
     return torch.addcmul(shift.view(shape).to(x), x, gain.view(shape).to(x))

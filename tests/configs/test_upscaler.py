@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from safetensors import safe_open
 
 from studio import Studio
-from studio.pipelines import super_resolution
+from studio.pipelines import tiled_unet
 from studio.training.export import checksums
 from studio.verify import verify
 
@@ -101,8 +101,8 @@ def test_an_enlarged_drawing_is_closer_to_the_large_one_than_its_resampling() ->
 def test_tiles_and_the_whole_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     studio, image = Studio("upscaler"), drawing(128)
     whole = next(studio.generate("", init_image=image, seed=1)).image
-    monkeypatch.setattr(super_resolution, "_EDGE", 96)
-    monkeypatch.setattr(super_resolution, "_OVERLAP", 48)
+    monkeypatch.setattr(tiled_unet, "_EDGE", 96)
+    monkeypatch.setattr(tiled_unet, "_OVERLAP", 48)
     tiled = next(studio.generate("", init_image=image, seed=1)).image
     difference = np.abs(np.asarray(whole, int) - np.asarray(tiled, int))[64:-64, 64:-64]
     assert difference.max() <= 3

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from studio.errors import RequestError
-from studio.pipelines import stages, super_resolution
+from studio.pipelines import stages, tiled_unet
 from studio.pipelines.components import Components, load
 from studio.pipelines.drawing import draw
 from studio.pipelines.inputs import Sources
@@ -189,7 +189,7 @@ def test_a_transparent_picture_is_seen_on_white() -> None:
 def without_attention(model: Components) -> Components:
     """The model with every sight beyond a few latents taken away, so that tiles can be exact."""
 
-    def near(x: Tensor, t: Tensor, class_labels: Tensor, **_: Any) -> tuple[Tensor]:
+    def near(x: Tensor, _t: Tensor, class_labels: Tensor, **_: Any) -> tuple[Tensor]:
         blurred = torch.nn.functional.avg_pool2d(x[:, :4] + x[:, 4:5], 3, 1, 1)
         return (blurred * (1 + class_labels.view(-1, 1, 1, 1) / 1000),)
 
@@ -204,7 +204,7 @@ def without_attention(model: Components) -> Components:
 def test_tiles_and_the_whole_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     model, image = without_attention(upscaler()), drawing(48, 40)
     whole = ours(model, image, monkeypatch)
-    monkeypatch.setattr(super_resolution, "_EDGE", 16)
-    monkeypatch.setattr(super_resolution, "_OVERLAP", 8)
+    monkeypatch.setattr(tiled_unet, "_EDGE", 16)
+    monkeypatch.setattr(tiled_unet, "_OVERLAP", 8)
     tiled = ours(model, image, monkeypatch)
     assert (whole - tiled).abs().max() < 1e-4
