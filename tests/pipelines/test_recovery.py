@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,17 @@ def spoil(
     """Lets ``fault(original, *args)`` stand in for a method of a model."""
     original = getattr(model, name)
     monkeypatch.setattr(model, name, lambda *args, **kwargs: fault(original, *args, **kwargs))
+
+
+@contextmanager
+def in_half_precision(model: Any) -> Iterator[None]:
+    """Within, a part of the shared tiny model is bf16; then its weights are back."""
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    model.to(torch.bfloat16)
+    try:
+        yield
+    finally:
+        model.to(torch.float32).load_state_dict(before)
 
 
 def draw(count: int = 1, **options: Any) -> list[Any]:
@@ -126,13 +138,10 @@ def test_a_picture_that_is_nan_is_decoded_again_in_fp32(monkeypatch: pytest.Monk
         (picture,) = decode(z, **kwargs)
         return (picture if z.dtype == torch.float32 else picture * float("nan"),)
 
-    vae.to(torch.bfloat16)
-    try:
+    with in_half_precision(vae):
         spoil(monkeypatch, vae, "decode", fault)
         result = draw()[0]
         assert vae.dtype == torch.bfloat16
-    finally:
-        vae.to(torch.float32)
     assert result.recovery == ("picture not finite: decoded again in fp32",)
     assert abs(np.asarray(result.image) - plain).mean() < 5
 
@@ -175,12 +184,9 @@ def test_latents_broken_in_half_precision_are_denoised_again_in_fp32(
         return (output if x.dtype == torch.float32 else output * float("nan"),)
 
     monkeypatch.setitem(model.runtime.__dict__, "precision", "bf16")
-    model.unet.to(torch.bfloat16)
-    try:
+    with in_half_precision(model.unet):
         spoil(monkeypatch, model.unet, "forward", fault)
         result = draw()[0]
-    finally:
-        model.unet.to(torch.float32)
     assert result.recovery == ("latents not finite: denoised again in fp32",)
     assert abs(np.asarray(result.image) - plain).mean() < 5
 
