@@ -96,7 +96,7 @@ def requests(model: Components, count: int = 1, **fields: object) -> list[Reques
 
 
 def ours(
-    model: Components, image: Image.Image, patch: pytest.MonkeyPatch, **fields: object
+    model: Components, image: Image.Image, patch: pytest.MonkeyPatch, **fields: Any
 ) -> Tensor:
     """What the pipeline draws, before it is rounded: [B, 3, H, W] in [0, 1]."""
     pictures: list[Tensor] = []

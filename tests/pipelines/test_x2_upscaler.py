@@ -124,7 +124,7 @@ def test_the_folder_says_what_it_is() -> None:
 def test_every_sampler_comes_to_the_picture_that_the_model_sees(sampler: str) -> None:
     """All solve one equation, so that they agree where steps are many."""
     image = drawing(16, 16)
-    usual: dict[str, Any] = {"steps": 40, "guidance_scale": 1.0}
+    usual: dict[str, Any] = {"steps": 20, "guidance_scale": 1.0}
     pictures = [
         next(draw(upscaler(), requests(upscaler(), sampler=name, **usual), Sources(image))).image
         for name in ("Euler", sampler)
