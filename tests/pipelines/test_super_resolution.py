@@ -95,9 +95,7 @@ def requests(model: Components, count: int = 1, **fields: object) -> list[Reques
     return list(Request.of(**{**usual, **fields}).resolve(model.card.defaults).singles())
 
 
-def ours(
-    model: Components, image: Image.Image, patch: pytest.MonkeyPatch, **fields: Any
-) -> Tensor:
+def ours(model: Components, image: Image.Image, patch: pytest.MonkeyPatch, **fields: Any) -> Tensor:
     """What the pipeline draws, before it is rounded: [B, 3, H, W] in [0, 1]."""
     pictures: list[Tensor] = []
     to_pil = stages.to_pil
