@@ -37,6 +37,7 @@ from studio.webui.page.visitors import owner
 KEPT_S = 24 * 3600
 """How long copies that the page handed out stay on the disk, in seconds."""
 
+_FIRST = "text_to_image"
 _ENLARGING = (cards.UPSCALER, *cards.ENLARGING)
 
 
@@ -55,9 +56,7 @@ def build(service: Service) -> gr.Blocks:
     ) as page:
         _header()
         kept_grid, kept_file = remembered("grid"), remembered("prompt-file")
-        with gr.Tabs(
-            selected="text_to_image", overflow_behavior="wrap", elem_classes=["rooms"]
-        ) as tabs:
+        with gr.Tabs(selected=_FIRST, overflow_behavior="wrap", elem_classes=["rooms"]) as tabs:
             desks = {
                 name: module.build(service, choices)
                 for name, module in {
@@ -204,4 +203,6 @@ def _tab_of_address(service: Service, request: gr.Request) -> Any:
         job = service.job(request.query_params.get("job", ""), owner(request))
     except JobNotFound:
         return gr.skip()
-    return gr.Tabs(selected=views.kind(job))
+    kind = views.kind(job)
+    # The first tab is open already; who has moved on meanwhile is not called back to it.
+    return gr.skip() if kind == _FIRST else gr.Tabs(selected=kind)

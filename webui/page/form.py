@@ -21,7 +21,8 @@ from studio.webui.page.texts import label
 PROPORTIONS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 """Ratios of width to height that one press chooses."""
 
-_OF_THE_MODEL = ("sampler", "schedule", "steps", "guidance_scale", "width", "height")
+_OF_THE_MODEL = ("sampler", "schedule", "steps", "guidance_scale", "upscale", "noise_level")
+_SIDES = ("width", "height")
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,12 @@ class Form:
         except StudioError:
             return
         for name in self._of_the_model:
-            self.widgets[name].value = getattr(own, name)
+            if getattr(own, name) is not None:
+                self.widgets[name].value = getattr(own, name)
 
     @property
     def _of_the_model(self) -> list[str]:
-        wanted = _OF_THE_MODEL if self._sized_by_model else _OF_THE_MODEL[:4]
+        wanted = (*_OF_THE_MODEL, *(_SIDES if self._sized_by_model else ()))
         return [name for name in wanted if name in self.widgets]
 
     @property

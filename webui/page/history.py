@@ -52,8 +52,8 @@ class History:
                 with gr.Column(elem_classes=["found"], min_width=0):
                     self._count = gr.HTML("")
                     self._gallery = gr.Gallery(
-                        label=label("history.pictures"), columns=4, fit_columns=False,
-                        object_fit="cover",
+                        label=label("history.pictures"), show_label=False, columns=4,
+                        fit_columns=False, object_fit="cover",
                         interactive=False, allow_preview=False, height="auto", buttons=[],
                         elem_classes=["thumbs"],
                     )  # fmt: skip
@@ -62,11 +62,14 @@ class History:
                     self._details()
         self._filters = [self._text, self._status, self._favourites]
         found = [self._listed, self._gallery, self._count, self._more]
-        for event in (
-            self._text.input, self._status.input, self._favourites.input, refresh.click,
-            self.tab.select,
-        ):  # fmt: skip
-            event(self._found, self._filters, found, trigger_mode="always_last", **QUIET)
+        # One event of many triggers: the answer to an older question never comes last.
+        gr.on(
+            [
+                self._text.change, self._status.input, self._favourites.input, refresh.click,
+                self.tab.select,
+            ],
+            self._found, self._filters, found, trigger_mode="always_last", **QUIET,
+        )  # fmt: skip
         self._more.click(self._found_more, [self._listed, *self._filters], found, **QUIET)
         self._gallery.select(self._choose, self._listed, self._shown, **QUIET)
         self._connect_details(found)
