@@ -63,12 +63,12 @@ def _results(
         return hires(components, requests, draw, **options)
     if sources.init_image is None:
         return text_to_image(components, requests, **options)
-    if components.family in (UPSCALER, X2_UPSCALER):
-        return super_resolution(components, requests, sources, **options)
     sides = first.extend_left, first.extend_right, first.extend_top, first.extend_bottom
     repaints = sources.mask is not None or any(sides)
     pipeline: Callable[..., Iterator[Result]] = inpainting if repaints else image_to_image
-    if components.family in ENLARGING:
+    if components.family in (UPSCALER, X2_UPSCALER):
+        pipeline = super_resolution
+    elif components.family in ENLARGING:
         pipeline = upscale
         options.pop("batch_size")
     results = pipeline(components, requests, sources, **options)

@@ -14,6 +14,7 @@ from studio.errors import JobNotFound
 from studio.jobs.service import Service
 from studio.pipelines import cards
 from studio.webui.page import (
+    endpoint,
     image_to_image,
     inpaint,
     models,
@@ -76,6 +77,7 @@ def build(service: Service) -> gr.Blocks:
             _connect_sending(desk, desks, tabs)
         _connect_history(history, service, desks, tabs)
         _connect_info(info, desks["text_to_image"], tabs)
+        endpoint.add(service)
 
         def opened(request: gr.Request) -> list[Any]:
             resumed = [change for desk in desks.values() for change in desk.resume(request)]
