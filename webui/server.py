@@ -58,6 +58,8 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal asks for the end: those that wait for a job are sent away."""
+        if not self.should_exit:  # a second signal must not wait for what the first one holds
+            self._service.wind_down()
         super().handle_exit(sig, frame)
         log.info("stopping", extra={"signal": signal.Signals(sig).name})
 

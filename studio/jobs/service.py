@@ -88,6 +88,10 @@ class Service:
             adopt(self._store, id)
         self._worker.start(warm)
 
+    def wind_down(self) -> None:
+        """From now on no further picture is begun; :meth:`stop` is still to be called."""
+        self._worker.wind_down()
+
     def stop(self, finish: bool = True, timeout_s: float = 60.0) -> bool:
         """Ends the service. What is left of the job in hand is drawn after the next start.
 

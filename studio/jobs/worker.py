@@ -82,6 +82,11 @@ class Worker:
         """Something was put into the queue."""
         self._wake.set()
 
+    def wind_down(self) -> None:
+        """Has the thread begin no further picture. Returns at once."""
+        self._stopping.set()
+        self._wake.set()
+
     def stop(self, finish: bool, timeout_s: float) -> bool:
         """Ends the thread; what is left of the job in hand goes back into the queue.
 
@@ -92,8 +97,7 @@ class Worker:
         Returns:
             Whether it has ended. Importing a library or loading weights cannot be interrupted.
         """
-        self._stopping.set()
-        self._wake.set()
+        self.wind_down()
         if not self._thread.ident:
             return True
         if finish and self.hand is not None:

@@ -24,8 +24,10 @@ LONG = 60.0
 def make(tmp_path: Path) -> Iterator[Make]:
     """Makes services on one folder; at the end they are stopped."""
     made: list[Service] = []
+    gates: list[Gate] = []
 
     def build(gate: Gate | None = None, *, start: bool = True, **options: Any) -> Service:
+        gates.extend([gate] if gate else [])
         service = stub_service(tmp_path, gate, **options)
         made.append(service)
         if start:
@@ -33,6 +35,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
         return service
 
     yield build
+    for gate in gates:
+        gate.open()
     for service in made:
         service.stop(finish=False)
 
