@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from studio.errors import RequestError
+from studio.pipelines import offload
 from studio.pipelines.prompt_grammar import Chunk
 from studio.pipelines.text_windows import Vocabulary, Window
 
@@ -197,7 +198,7 @@ class TransformersConditioner(WindowedConditioner):
         return tower.final_layer_norm(output.hidden_states[-clip_skip]), pooled
 
     def _device(self) -> torch.device:
-        return torch.device(self.text_encoder.device)
+        return offload.device_of(self.text_encoder)
 
 
 class TwoTowers:

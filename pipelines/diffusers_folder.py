@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.errors import ModelError
 from studio.pipelines.families import Family, check_inputs, recognise
-from studio.pipelines.parts import PARTS, TOWERS, dtype_of, model_class, quiet, ready
-from studio.pipelines.weights import check, checked_weights, fingerprint
+from studio.pipelines.parts import PARTS, TOWERS, held_dtype, model_class, quiet, ready
+from studio.pipelines.weights import Weights, check, checked_weights, fingerprint
 
 if TYPE_CHECKING:
     from studio.pipelines.placement import Runtime
@@ -46,13 +47,17 @@ def load(folder: Path, name: str, runtime: Runtime) -> dict[str, Any]:
     Raises:
         ModelError: unsupported pipeline, missing, broken or unsafe weights or configs.
     """
+    from studio.pipelines.offload import Residency
+
     index = read_index(folder, name)
     present, tokenizers = _present(index)
+    residency = Residency(runtime)
     weights = {part: checked_weights(folder / part) for part in present}
     parts: dict[str, Any] = {"text_encoder": None, "tokenizer": None}
     with quiet():
         for part in present:
-            parts[part] = _load_part(folder / part, weights[part].variant, runtime)
+            load_part = partial(_load_part, folder / part, weights[part], runtime)
+            parts[part] = residency.take(part, load_part)
         for part in tokenizers:
             parts[part] = _tokenizer(folder / part)
     if index["_class_name"] == UPSCALER:
@@ -140,15 +145,17 @@ def read_json(path: Path, model: str) -> dict[str, Any]:
     return content
 
 
-def _load_part(folder: Path, variant: str | None, runtime: Runtime) -> Any:
+def _load_part(folder: Path, weights: Weights, runtime: Runtime) -> Any:
     part = folder.name
+    stored = {check(path).dtype() for path in weights.files}
+    dtype = held_dtype(part, runtime, stored.pop() if len(stored) == 1 else "")
     options: dict[str, Any] = {
         "use_safetensors": True,
         "local_files_only": True,
         "output_loading_info": True,
-        "variant": variant,
+        "variant": weights.variant,
     }
-    options["dtype" if part in TOWERS else "torch_dtype"] = dtype_of(part, runtime)
+    options["dtype" if part in TOWERS else "torch_dtype"] = dtype
     try:
         kind = str(read_json(folder / "config.json", part).get("_class_name"))
         model, info = model_class(part, kind).from_pretrained(folder, **options)

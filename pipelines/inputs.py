@@ -13,17 +13,21 @@ _SMALLEST, _LARGEST, _MULTIPLE = 64, 4096, 8
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """What the names in a request's ``init_image`` and ``mask`` stand for.
+    """What the names of pictures in a request stand for.
 
     Args:
         init_image: upright RGB or RGBA.
         mask: "L" of the init image's size, white where it is drawn anew.
         notices: what the user should know of how they were read.
+        control_image: upright RGB or RGBA, what a ControlNet follows.
+        ip_adapter_image: upright RGB or RGBA, what an IP-Adapter sees.
     """
 
     init_image: Image.Image | None = None
     mask: Image.Image | None = None
     notices: tuple[str, ...] = ()
+    control_image: Image.Image | None = None
+    ip_adapter_image: Image.Image | None = None
 
 
 def natural_size(picture: tuple[int, int], defaults: Defaults) -> tuple[int, int]:

@@ -47,11 +47,32 @@ def dtype_of(part: str, runtime: Runtime) -> torch.dtype:
     return runtime.vae_dtype if part == "vae" else runtime.dtype
 
 
-def ready(model: Any, part: str, runtime: Runtime) -> Any:
-    """A loaded part, set to draw and moved to its device."""
+def held_dtype(part: str, runtime: Runtime, stored: str) -> torch.dtype:
+    """The type in which a part is held, smaller than it computes in where memory is short.
+
+    Args:
+        part: name of its folder.
+        runtime: its ``memory`` is settled.
+        stored: type of the numbers in the file, as safetensors names it; "" where they differ.
+    """
     import torch
 
-    model = model.requires_grad_(False).eval().to(runtime.device)
+    halves = {"F16": torch.float16, "BF16": torch.bfloat16}
+    slim = part == "unet" and runtime.memory == "lowest" and runtime.device == "cpu"
+    return halves[stored] if slim and stored in halves else dtype_of(part, runtime)
+
+
+def ready(model: Any, part: str, runtime: Runtime) -> Any:
+    """A loaded part, set to draw and moved to its device, or to where it waits for its turn."""
+    import torch
+
+    from studio.pipelines import offload
+
+    waits = part != "vae" and runtime.memory in ("low", "lowest")
+    device = "cpu" if waits and runtime.device.startswith("cuda") else runtime.device
+    model = model.requires_grad_(False).eval().to(device)
+    if model.dtype != dtype_of(part, runtime):
+        model = offload.cast_by_layer(model, dtype_of(part, runtime))
     if part in TOWERS:
         return model
     # Convolutions are several times faster in this layout on CPUs, and on GPUs in half precision.

@@ -1,4 +1,4 @@
-"""Where and how exactly a model computes: device, precision, attention."""
+"""Where and how exactly a model computes: device, precision, attention, memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     import torch
 
 AUTO = "auto"
+MEMORY = ("high", "low", "lowest")
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _ALIASES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Device, precision and attention by name; ``auto`` is replaced by what suits the machine.
+    """Device, precision, attention and memory by name; ``auto`` is replaced by what suits the machine.
 
     The defaults: CUDA where there is one, else the CPU. fp32 on CPU and MPS; on CUDA bf16 where
     the hardware has it, else fp16. ``Runtime()`` is the best choice for this machine.
@@ -27,6 +28,8 @@ class Runtime:
         precision: "auto", "fp32", "bf16" or "fp16". The CPU is fp32 only: half precision there
             is hundreds of times slower and saves no time anywhere.
         attention: "auto" or a name from :mod:`studio.pipelines.attention`.
+        memory: "auto", "high", "low" or "lowest" (see :mod:`studio.pipelines.offload`); "auto" is
+            settled for each model when it loads, by what it needs and what is free.
 
     Raises:
         UnavailableError: something asked for by name cannot run on this machine.
@@ -35,6 +38,7 @@ class Runtime:
     device: str = AUTO
     precision: str = AUTO
     attention: str = AUTO
+    memory: str = AUTO
 
     def __post_init__(self) -> None:
         from studio.pipelines import attention
@@ -45,6 +49,10 @@ class Runtime:
         object.__setattr__(self, "precision", precision)
         name = attention.resolve(self.attention, device, self.dtype)
         object.__setattr__(self, "attention", name)
+        if self.memory not in (AUTO, *MEMORY):
+            raise UnavailableError(
+                f"memory = {self.memory!r}: unknown.", valid=", ".join([AUTO, *MEMORY])
+            )
 
     @property
     def dtype(self) -> torch.dtype:

@@ -6,6 +6,7 @@
 ``[from:to:when]``        ``from`` for the first steps, then ``to``; ``[to:when]``, ``[from::when]``
 ``[a|b|c]``               another one each step
 ``BREAK``                 what follows begins a new window of the text encoder
+``<lora:name:0.8>``       no text (see :mod:`studio.pipelines.prompt_tags`)
 ``\\( \\) \\[ \\] \\\\``       the character itself; any other single backslash disappears
 ========================  =====================================================================
 
@@ -25,6 +26,7 @@ from lark import Lark, Token, Transformer
 from lark.lark import PostLex
 
 from studio.errors import PromptError
+from studio.pipelines import prompt_tags
 from studio.pipelines.prompt_emphasis import (
     EMPTY,
     WEIGHT_LIMIT,
@@ -138,15 +140,16 @@ def parse(prompt: str, *, field: str = "prompt") -> Prompt:
         PromptError: a weight is no finite number within :data:`WEIGHT_LIMIT`, or schedules are
             nested deeper than :data:`NESTING_LIMIT`.
     """
-    nodes: tuple[Node, ...] = (Piece(prompt, 0),)
-    if "[" in prompt:
+    text = prompt_tags.spoken(prompt)
+    nodes: tuple[Node, ...] = (Piece(text, 0),)
+    if "[" in text:
         try:
-            tree: Any = _grammar().parse(prompt)
+            tree: Any = _grammar().parse(text)
         except FaultError as fault:
             raise Prompt(prompt, (), field)._error(fault) from None
         nodes = tuple(tree)
     parsed = Prompt(prompt, nodes, field)
-    if not any(bracket in prompt for bracket in "()[]"):  # nothing in it can be wrong
+    if not any(bracket in text for bracket in "()[]"):  # nothing in it can be wrong
         return parsed
     parsed.at(0, _LONGEST_RUN)
     # What later steps show is checked piece by piece: going through all the steps would be slow.

@@ -46,6 +46,7 @@ _KINDS = {
     "number": "a number",
     "string": "a text",
     "boolean": "true or false",
+    "array": "a list of texts",
 }
 
 

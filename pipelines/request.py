@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -24,7 +25,12 @@ from pydantic import (
 from studio.errors import RequestError
 from studio.pipelines import prompt_grammar
 from studio.pipelines.refusals import as_request_error
-from studio.pipelines.request_rules import check_company
+from studio.pipelines.request_rules import (
+    check_adapters,
+    check_company,
+    check_interval,
+    listed,
+)
 from studio.schedulers import catalogue
 
 SEEDS = 2**64
@@ -34,14 +40,19 @@ _DRAWN_SEEDS = 2**32  # drawn seeds stay in the range that other tools can type 
 _STRENGTH, _HIRES_STRENGTH, _REFINER_START = 0.75, 0.5, 0.8
 _LONGEST_NAME = 100  # of a sampler or a schedule; what is longer is not even compared
 
-_PATHS = ("model", "refiner", "init_image", "mask", "hires_upscaler")
+_PATHS = (
+    "model", "refiner", "init_image", "mask", "hires_upscaler",
+    "control", "control_image", "ip_adapter", "ip_adapter_image",
+)  # fmt: skip
 
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Strength = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
 PromptText = Annotated[str, Field(max_length=100_000)]
 Name = Annotated[str, Field(max_length=_LONGEST_NAME)]
 Path = Annotated[str, Field(min_length=1, max_length=4096)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(listed), Field(max_length=32)]
 Edge = Annotated[int, Field(ge=0, le=2048, multiple_of=8)]
 
 
@@ -82,6 +93,9 @@ class Request(BaseModel):
     prompt: PromptText = Field(description="what to draw")
     negative_prompt: PromptText = Field("", description="what to keep away from")
     model: Path = Field("mini", description="name of a model card, or a folder of weights")
+    lora: Paths = Field((), description="LoRA by name or path, and its weight after a colon")
+    embedding: Paths = Field((), description="textual inversion by name or path")
+    vae: Path | None = Field(None, description="decoder in place of the model's own")
     sampler: Name | None = Field(None, description="sampler, under any name people use for it")
     schedule: Name | None = Field(None, description="spacing of the noise levels")
     steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="denoising steps")
@@ -139,6 +153,18 @@ class Request(BaseModel):
     extend_top: Edge = Field(0, description="pixels drawn anew above the top edge")
     extend_bottom: Edge = Field(0, description="pixels drawn anew below the bottom edge")
 
+    control: Path | None = Field(None, description="ControlNet: a folder or a .safetensors file")
+    control_image: Path | None = Field(None, description="picture whose lines are followed")
+    control_preprocessor: Literal["none", "canny", "scribble", "invert"] = Field(
+        "none", description="how the lines are found in the control image"
+    )
+    control_strength: Strength = Field(1.0, description="how closely the lines are followed")
+    control_start: Share = Field(0.0, description="share of the steps after which control acts")
+    control_end: Share = Field(1.0, description="share of the steps until which control acts")
+    ip_adapter: Path | None = Field(None, description="IP-Adapter: a folder or a .safetensors file")
+    ip_adapter_image: Path | None = Field(None, description="picture that prompts beside the text")
+    ip_adapter_scale: Strength = Field(1.0, description="how much that picture counts")
+
     upscale: Annotated[int, Field(ge=1, le=4)] | None = Field(
         None, description="enlarge the init image so many times, with an upscaler as the model"
     )
@@ -192,19 +218,15 @@ class Request(BaseModel):
         return {**fields, "sampler": sampler, "schedule": schedule}
 
     @model_validator(mode="after")
-    def _interval_runs_forward(self) -> Self:
-        if self.guidance_start > self.guidance_end:
-            raise RequestError(
-                "guidance_start",
-                self.guidance_start,
-                f"lies after guidance_end = {self.guidance_end}",
-                valid=f"a number from 0 to {self.guidance_end}",
-            )
+    def _intervals_run_forward(self) -> Self:
+        check_interval(self, "guidance_start", "guidance_end")
+        check_interval(self, "control_start", "control_end")
         return self
 
     @model_validator(mode="after")
     def _company(self) -> Self:
         check_company(self)
+        check_adapters(self)
         return self
 
     @classmethod

@@ -7,13 +7,14 @@ Importing this loads no torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.errors import ModelError
 from studio.pipelines.checkpoint_names import PREFIXES, named_shapes, renamed, stored_names
 from studio.pipelines.families import Family, check_inputs, families, recognise, what_it_is
-from studio.pipelines.parts import dtype_of, model_class, quiet, ready
+from studio.pipelines.parts import held_dtype, model_class, quiet, ready
 from studio.pipelines.weights import check, fingerprint
 
 if TYPE_CHECKING:
@@ -99,12 +100,14 @@ def load(path: Path, runtime: Runtime) -> dict[str, Any]:
         ModelError: the file is broken, unsafe, of no known family, or lacks tensors.
     """
     from studio.pipelines.clip_tokenizer import clip_tokenizer
+    from studio.pipelines.offload import Residency
 
     family = family_of(path)
+    residency = Residency(runtime)
     parts: dict[str, Any] = {"text_encoder": None, "tokenizer": None}
     with quiet():
         for part in (*family.towers, "unet", "vae"):
-            parts[part] = _part(path, part, family, runtime)
+            parts[part] = residency.take(part, partial(_part, path, part, family, runtime))
     for part, tower in family.towers.items():
         name = part.replace("text_encoder", "tokenizer")
         parts[name] = clip_tokenizer(tower.pad_token)
@@ -131,7 +134,7 @@ def empty_part(part: str, family: Family) -> Any:
 def _part(path: Path, part: str, family: Family, runtime: Runtime) -> Any:
     from safetensors import safe_open
 
-    dtype = dtype_of(part, runtime)
+    dtype = held_dtype(part, runtime, check(path).dtype(PREFIXES[part]))
     model = empty_part(part, family)
     with safe_open(path, framework="pt") as file:
         stored = stored_names(file.keys())

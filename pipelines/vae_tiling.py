@@ -8,7 +8,7 @@ once to measure, and once with the mean statistics of all tiles.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
@@ -19,6 +19,7 @@ from diffusers.models.normalization import AdaGroupNorm
 from torch import Tensor
 from torch.nn import GroupNorm, Module
 
+from studio.pipelines import offload
 from studio.pipelines.memory import free_bytes
 from studio.pipelines.seamless import is_circular
 from studio.pipelines.tiling import over_tiles
@@ -37,14 +38,23 @@ def latent_scale(vae: Any) -> int:
 
 def peak_bytes(vae: Any, width: int, height: int) -> int:
     """About how much memory it takes at most to decode one picture; to encode it takes less."""
-    channels = vae.config.block_out_channels
+    return decode_bytes(vae.config.block_out_channels, vae.dtype.itemsize, width, height)
+
+
+def decode_bytes(channels: Sequence[int], itemsize: int, width: int, height: int) -> int:
+    """The same by a VAE's ``block_out_channels`` and the bytes of a number."""
     widest = channels[min(1, len(channels) - 1)]  # enlarged to all pixels in the last block
-    return int(_COPIES * widest * width * height * vae.dtype.itemsize)
+    return int(_COPIES * widest * width * height * itemsize)
 
 
 def tile_edge(vae: Any, width: int, height: int) -> int | None:
-    """Latents along the edge of the largest tile that free memory holds; None: all of it fits."""
+    """Latents along the edge of the largest tile that free memory holds; None: all of it fits.
+
+    Other parts of the model leave for it first, where they take turns.
+    """
+    largest = offload.room_for(vae)
     fitting = int(_SHARE * free_bytes(vae.device) / peak_bytes(vae, 1, 1))
+    fitting = min(fitting, largest**2) if largest else fitting
     if width * height <= fitting:
         return None
     edge = int(math.sqrt(fitting)) // latent_scale(vae) // SMALLEST * SMALLEST

@@ -61,10 +61,21 @@ class Header:
     Args:
         shapes: of each tensor, by name.
         metadata: free text that its writer added.
+        dtypes: type of each tensor as safetensors names it, such as "F16", by name.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
+    dtypes: Mapping[str, str]
+
+    def dtype(self, prefixes: tuple[str, ...] = ("",)) -> str:
+        """The one type of all floating-point tensors so named; "" where they differ."""
+        found = {
+            dtype
+            for name, dtype in self.dtypes.items()
+            if name.startswith(prefixes) and "F" in dtype
+        }
+        return found.pop() if len(found) == 1 else ""
 
 
 def check(path: Path) -> Header:
@@ -100,12 +111,13 @@ def _header(raw: bytes) -> tuple[Header, int] | None:
         tensors = json.loads(raw)
         metadata = {str(k): str(v) for k, v in (tensors.pop("__metadata__", None) or {}).items()}
         shapes = {name: tuple(map(int, tensor["shape"])) for name, tensor in tensors.items()}
+        dtypes = {name: str(tensor["dtype"]) for name, tensor in tensors.items()}
         ends = [tensor["data_offsets"][1] for tensor in tensors.values()]
     except (ValueError, AttributeError, TypeError, KeyError, IndexError):
         return None
     if not all(type(end) is int for end in ends):
         return None
-    return Header(shapes, metadata), max(ends, default=0)
+    return Header(shapes, metadata, dtypes), max(ends, default=0)
 
 
 def _diagnosis(size: int, start: bytes) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from studio.errors import RequestError
-from studio.inputs import Inputs
+from studio.inputs import PICTURES, Inputs
 from studio.metadata import Recipe, Versions, pixel_sha256
 from studio.picture import Picture
 from studio.pipelines.components import ModelCard, card, load, refined
@@ -78,7 +78,8 @@ class Studio:
         Args:
             prompt: what to draw, or a whole request.
             fields: other fields of :class:`Request`; they replace those of a whole request.
-                ``init_image`` and ``mask`` may be pictures in memory as well as paths.
+                ``init_image``, ``mask``, ``control_image`` and ``ip_adapter_image`` may be pictures
+                in memory as well as paths.
 
         Returns:
             A request that gives the same pictures whenever it is drawn: its seed is set, and the
@@ -93,7 +94,7 @@ class Studio:
         else:
             fields = {**fields, "prompt": prompt}
         fields.setdefault("model", self._model)
-        for name in ("init_image", "mask"):
+        for name in PICTURES:
             value = fields.get(name)
             if isinstance(value, Image.Image):
                 fields[name] = self.inputs.add(value)
@@ -108,7 +109,8 @@ class Studio:
                 valid=f"{self._model!r}, or another Studio for the other model",
             )
         request = self.inputs.resolved(request)
-        image = self.inputs.sources(request).init_image
+        sources = self.inputs.sources(request)
+        image = sources.init_image or sources.control_image
         request = request.resolve(_sized(self.card.defaults, request, image))
         self.card.check(request)
         return request

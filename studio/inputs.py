@@ -18,6 +18,9 @@ from studio.pipelines.request import Request
 HASHED = "sha256:"
 """How the reference to a picture begins; 64 hex digits follow."""
 
+PICTURES = ("init_image", "mask", "control_image", "ip_adapter_image")
+"""The fields of a request that name a picture."""
+
 ALPHA = "alpha"
 """The mask that is the init image's own transparency."""
 
@@ -80,9 +83,9 @@ class Inputs:
         Raises:
             RequestError: a picture that cannot be read; names the field.
         """
-        names = {"init_image": request.init_image, "mask": request.mask}
         found: dict[str, str] = {}
-        for field, name in names.items():
+        for field in PICTURES:
+            name = getattr(request, field)
             if name is None or name.startswith(HASHED) or (field, name) == ("mask", ALPHA):
                 continue
             try:
@@ -97,13 +100,15 @@ class Inputs:
         Raises:
             RequestError: one is not at hand, or the mask and the init image differ in size.
         """
+        names = {field: getattr(request, field) for field in PICTURES[2:]}
+        beside = {field: self.get(name, field) for field, name in names.items() if name is not None}
         if request.init_image is None:
-            return Sources()
+            return Sources(**beside)
         image = self.get(request.init_image)
         frames = image.info.get("frames")
         notices = (f"init image: the first of its {frames} frames",) if frames else ()
         if request.mask is None:
-            return Sources(image, notices=notices)
+            return Sources(image, notices=notices, **beside)
         if request.mask == ALPHA:
             if image.mode != "RGBA":
                 raise RequestError(
@@ -120,7 +125,7 @@ class Inputs:
                 "another size than the init image",
                 valid=f"a mask of {size} pixels",
             )
-        return Sources(image, mask, notices)
+        return Sources(image, mask, notices, **beside)
 
     def _file(self, reference: str) -> Path | None:
         digits = reference.removeprefix(HASHED)

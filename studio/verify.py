@@ -54,6 +54,8 @@ def verify(
     attention: str = "auto",
     init_image: str | Path | Image.Image | None = None,
     mask: str | Path | Image.Image | None = None,
+    control_image: str | Path | Image.Image | None = None,
+    ip_adapter_image: str | Path | Image.Image | None = None,
 ) -> Verdict:
     """Draws the picture in ``path`` again and compares the pixels.
 
@@ -66,6 +68,8 @@ def verify(
         init_image: what the picture started from, where it started from one; the recipe knows
             its hash only.
         mask: the same for the mask.
+        control_image: the same for the control image.
+        ip_adapter_image: the same for the IP-Adapter's picture.
 
     Raises:
         PictureError: no picture, or none with a recipe of ours.
@@ -77,7 +81,7 @@ def verify(
     with opened(path) as image:
         stored, kind = image.convert("RGB"), image.format
     inputs = Inputs()
-    for picture in (init_image, mask):
+    for picture in (init_image, mask, control_image, ip_adapter_image):
         if picture is not None:
             inputs.add(picture)
     drawn = _draw(then, model or then.request.model, (device, precision, attention), inputs)

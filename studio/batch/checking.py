@@ -10,11 +10,8 @@ from studio.batch.entries import Cell
 from studio.batch.problems import Problem, from_error, shown
 from studio.errors import ModelError, PictureError, PromptError, RequestError
 from studio.facade import Studio
-from studio.inputs import ALPHA, HASHED, Inputs
+from studio.inputs import ALPHA, HASHED, PICTURES, Inputs
 from studio.pipelines.request import Request
-
-PICTURES = ("init_image", "mask")
-"""The fields that may name a picture file."""
 
 _BLANK = {"prompt": "", "negative_prompt": "", "seed": 0, "variation_seed": 0}
 

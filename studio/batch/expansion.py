@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from studio.batch.axes import Axis
-from studio.batch.checking import PICTURES, Checker
+from studio.batch.checking import Checker
 from studio.batch.entries import Cell, Entry
 from studio.batch.identity import derived, open_seed
 from studio.batch.problems import Problem
@@ -17,6 +17,7 @@ from studio.batch.sheet import PROMPTS, BadRow, Row
 from studio.batch.tables import REMARK
 from studio.batch.templates import TemplateError, draw, has_choices, is_plain, parse
 from studio.batch.wildcards import Wildcards
+from studio.inputs import PICTURES
 from studio.pipelines.request import SEEDS, Request
 
 _Axes = tuple[tuple[str, str], ...]

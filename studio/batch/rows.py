@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from studio.batch.axes import read_axes
-from studio.batch.checking import PICTURES, Checker
+from studio.batch.checking import Checker
 from studio.batch.entries import Cell, Entry
 from studio.batch.expansion import Expander
 from studio.batch.forms import Form, parse_form
@@ -22,7 +22,7 @@ from studio.batch.problems import Problem
 from studio.batch.reading import decode, read_bytes
 from studio.batch.sheet import BadRow, Row, Sheet
 from studio.batch.wildcards import Wildcards
-from studio.inputs import HASHED, Inputs
+from studio.inputs import HASHED, PICTURES, Inputs
 
 __all__ = ["BadRow", "Problem", "Row", "Sheet", "read"]
 

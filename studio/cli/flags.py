@@ -31,12 +31,16 @@ def add_request_flags(parser: Parser, *, prompt: bool = True) -> None:
                 continue
             parser.add_argument(name, metavar=name.upper(), type=_reader(kind), help=text)
             continue
-        if field.default not in (None, ""):
+        if field.default not in (None, "", ()):
             shown = f"{field.default:g}" if kind is float else field.default
             text += f" (default {shown})" if kind is not bool else ""
         flag = f"--{name.replace('_', '-')}"
         if kind is bool:
             group.add_argument(flag, dest=name, action="store_true", default=None, help=text)
+            continue
+        if get_origin(field.annotation) is tuple:
+            text += "; as often as you like"
+            group.add_argument(flag, dest=name, action="append", metavar="TEXT", help=text)
             continue
         group.add_argument(
             flag,

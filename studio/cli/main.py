@@ -26,6 +26,8 @@ COMMANDS = {
     "models": "list the models, add yours, or forget them",
     "info": "show the recipe that a picture carries",
     "verify": "draw a picture again from its recipe and compare",
+    "score": "say how well pictures show what a text says",
+    "describe": "say what a picture shows",
     "web": "serve the page, and the doors for other programs",
     "train": "train the model in the box, part by part",
 }

@@ -19,6 +19,7 @@ PARTS = {
     "upscaler_data": "render drawings at both sizes, for the upscaler",
     "upscaler_vae": "find the upscaler's autoencoder",
     "upscaler": "train the upscaler",
+    "export_clip": "write the CLIP's image tower as one folder",
     "export": "write the trained parts as one model folder",
 }
 """Name of each part, which is also its module in ``studio.training``, and what it does."""

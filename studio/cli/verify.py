@@ -23,6 +23,9 @@ def configure(parser: Parser) -> None:
         "--init-image", type=Path, metavar="PICTURE", help="what it started from, if from a picture"
     )
     parser.add_argument("--mask", type=Path, metavar="PICTURE", help="its mask, if it had one")
+    for name in ("control-image", "ip-adapter-image"):
+        about = f"its {name.replace('-', ' ')}, if it had one"
+        parser.add_argument(f"--{name}", type=Path, metavar="PICTURE", help=about)
     add_json_flag(parser, "the verdict as one JSON object")
     add_machine_flags(parser)
 
@@ -38,6 +41,8 @@ def run(options: Namespace) -> int:
         attention=options.attention,
         init_image=options.init_image,
         mask=options.mask,
+        control_image=options.control_image,
+        ip_adapter_image=options.ip_adapter_image,
     )
     print(_as_json(verdict) if options.json else as_text(verdict))
     return 0 if verdict.exact else 1

@@ -26,6 +26,8 @@ _OF_PICTURES = (
     "init_image", "mask", "strength", "fit", "keep_luminance", "upscale", "noise_level",
     "only_masked", "only_masked_padding", "mask_feather", "mask_fill",
     "extend_left", "extend_right", "extend_top", "extend_bottom",
+    "control", "control_image", "control_preprocessor", "control_strength", "control_start",
+    "control_end", "ip_adapter", "ip_adapter_image", "ip_adapter_scale",
 )  # fmt: skip
 _READERS = (
     parameters_form.read_own,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from studio.errors import RequestError
-from studio.inputs import ALPHA, HASHED
+from studio.inputs import ALPHA, HASHED, PICTURES
 from studio.pipelines.components import ModelCard, card, models
 from studio.pipelines.request import Request
 
@@ -48,8 +48,13 @@ class Offered:
             raise RequestError(
                 "hires_upscaler", request.hires_upscaler, "not a name", valid="a name"
             )
-        for field, words in {"init_image": (), "mask": (ALPHA,)}.items():
+        for field in ("control", "ip_adapter"):
             value = getattr(request, field)
+            if value is not None:
+                raise RequestError(field, value, "not offered here", valid="it left out")
+        for field in PICTURES:
+            value = getattr(request, field)
+            words = (ALPHA,) if field == "mask" else ()
             if value is not None and value not in words and not value.startswith(HASHED):
                 valid = " or ".join([*words, f"{HASHED} and 64 hex digits, as the upload gave"])
                 raise RequestError(field, value, "not an uploaded picture", valid=valid)
