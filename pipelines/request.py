@@ -52,7 +52,7 @@ Size = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
 PromptText = Annotated[str, Field(max_length=100_000)]
 Name = Annotated[str, Field(max_length=_LONGEST_NAME)]
 Path = Annotated[str, Field(min_length=1, max_length=4096)]
-Paths = Annotated[tuple[Path, ...], BeforeValidator(listed), Field(max_length=32)]
+Paths = Annotated[tuple[Path, ...], Field(max_length=32), BeforeValidator(listed)]
 Edge = Annotated[int, Field(ge=0, le=2048, multiple_of=8)]
 
 
