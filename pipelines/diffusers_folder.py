@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from studio.errors import ModelError
 from studio.pipelines.families import Family, check_inputs, recognise
-from studio.pipelines.parts import PARTS, TOWERS, held_dtype, model_class, quiet, ready
+from studio.pipelines.parts import (
+    PARTS,
+    TOWERS,
+    TRANSFORMERS,
+    held_dtype,
+    model_class,
+    quiet,
+    ready,
+)
 from studio.pipelines.weights import Weights, check, checked_weights, fingerprint
 
 if TYPE_CHECKING:
@@ -56,8 +64,8 @@ def load(folder: Path, name: str, runtime: Runtime) -> dict[str, Any]:
     parts: dict[str, Any] = {"text_encoder": None, "tokenizer": None}
     with quiet():
         for part in present:
-            load_part = partial(_load_part, folder / part, weights[part], runtime)
-            parts[part] = residency.take(part, load_part)
+            loading = partial(load_part, folder / part, weights[part], runtime)
+            parts[part] = residency.take(part, loading)
         for part in tokenizers:
             parts[part] = _tokenizer(folder / part)
     if index["_class_name"] == UPSCALER:
@@ -116,6 +124,15 @@ def family_of(folder: Path, name: str) -> Family | None:
     return recognise(shapes)
 
 
+def parts_of(folder: Path, name: str) -> list[str]:
+    """The parts of a model that have weights, by the names of their folders.
+
+    Raises:
+        ModelError: see :func:`read_index`.
+    """
+    return _present(read_index(folder, name))[0]
+
+
 def _present(index: dict[str, Any]) -> tuple[list[str], list[str]]:
     """The parts with weights, and the tokenizers of the text encoders among them."""
     towers = [part for part in TOWERS if _given(index, part)]
@@ -145,8 +162,19 @@ def read_json(path: Path, model: str) -> dict[str, Any]:
     return content
 
 
-def _load_part(folder: Path, weights: Weights, runtime: Runtime) -> Any:
-    part = folder.name
+def load_part(folder: Path, weights: Weights, runtime: Runtime, part: str = "") -> Any:
+    """A part on the runtime's device and in its precision.
+
+    Args:
+        folder: with ``config.json``.
+        weights: of the folder.
+        runtime: where and how it computes.
+        part: what it is, else its folder's name says it.
+
+    Raises:
+        ModelError: the weights do not fit the config, or lack something.
+    """
+    part = part or folder.name
     stored = {check(path).dtype() for path in weights.files}
     dtype = held_dtype(part, runtime, stored.pop() if len(stored) == 1 else "")
     options: dict[str, Any] = {
@@ -155,7 +183,7 @@ def _load_part(folder: Path, weights: Weights, runtime: Runtime) -> Any:
         "output_loading_info": True,
         "variant": weights.variant,
     }
-    options["dtype" if part in TOWERS else "torch_dtype"] = dtype
+    options["dtype" if part in TRANSFORMERS else "torch_dtype"] = dtype
     try:
         kind = str(read_json(folder / "config.json", part).get("_class_name"))
         model, info = model_class(part, kind).from_pretrained(folder, **options)

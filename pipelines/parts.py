@@ -17,6 +17,8 @@ os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")
 
 TOWERS = ("text_encoder", "text_encoder_2")
 PARTS = (*TOWERS, "unet", "vae")
+TRANSFORMERS = (*TOWERS, "image_encoder")
+"""The parts that transformers has the classes of; diffusers has the others."""
 
 
 def model_class(part: str, name: str = "") -> Any:
@@ -29,6 +31,14 @@ def model_class(part: str, name: str = "") -> Any:
         from transformers import CLIPTextModelWithProjection
 
         return CLIPTextModelWithProjection
+    if part == "image_encoder":
+        from transformers import CLIPVisionModelWithProjection
+
+        return CLIPVisionModelWithProjection
+    if part == "controlnet":
+        from diffusers.models.controlnets.controlnet import ControlNetModel
+
+        return ControlNetModel
     if part == "unet":
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
@@ -73,7 +83,7 @@ def ready(model: Any, part: str, runtime: Runtime) -> Any:
     model = model.requires_grad_(False).eval().to(device)
     if model.dtype != dtype_of(part, runtime):
         model = offload.cast_by_layer(model, dtype_of(part, runtime))
-    if part in TOWERS:
+    if part in TRANSFORMERS:
         return model
     # Convolutions are several times faster in this layout on CPUs, and on GPUs in half precision.
     return model.to(memory_format=torch.channels_last)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
 _TELLTALE = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _SPREAD = 0.09
+_WHOLE = "a file with U-Net, VAE and text encoders"
 _VELOCITY_SIZE = 768
 
 
@@ -147,7 +148,7 @@ def _part(path: Path, part: str, family: Family, runtime: Runtime) -> Any:
         found = renamed(part, tensors, family, model)
     except KeyError as error:
         raise _lacks(path, part, [str(error.args[0])]) from None
-    _check_fits(path, part, found, model)
+    check_fits(path, part, found, model)
     model.load_state_dict(found, assign=True)
     _fill_buffers(model)
     return ready(model, part, runtime)
@@ -157,11 +158,18 @@ def _cast(tensor: Tensor, dtype: Any) -> Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def _check_fits(path: Path, part: str, found: Mapping[str, Tensor], model: Any) -> None:
+def check_fits(
+    path: Path, part: str, found: Mapping[str, Tensor], model: Any, *, valid: str = _WHOLE
+) -> None:
+    """Refuses tensors that are not those of a part, by names and shapes.
+
+    Raises:
+        ModelError: some are missing (named), or one has another shape.
+    """
     expected = model.state_dict()
     missing = [name for name in expected if name not in found]
     if missing:
-        raise _lacks(path, part, missing)
+        raise _lacks(path, part, missing, valid)
     for name, parameter in expected.items():
         if found[name].shape != parameter.shape:
             raise ModelError(
@@ -170,13 +178,13 @@ def _check_fits(path: Path, part: str, found: Mapping[str, Tensor], model: Any) 
             )
 
 
-def _lacks(path: Path, part: str, missing: list[str]) -> ModelError:
+def _lacks(path: Path, part: str, missing: list[str], valid: str = _WHOLE) -> ModelError:
     first = ", ".join(missing[:3])
     which = f"the first being {first}" if len(missing) > 3 else first
     return ModelError(
         f"{path} ({path.stat().st_size:,} bytes) lacks {len(missing)} tensors of its {part}: "
         f"{which}.",
-        valid="a file with U-Net, VAE and text encoders, downloaded again",
+        valid=f"{valid}, downloaded again",
     )
 
 
