@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from studio.pipelines import diffusers_folder, single_file
 from studio.pipelines.cards import ENLARGING, FAMILY, X2_UPSCALER, ModelCard, card, models
 
 if TYPE_CHECKING:
+    from studio.pipelines.adapter_files import Applied
+    from studio.pipelines.memory_plan import Plan
     from studio.pipelines.placement import Runtime
     from studio.pipelines.prompt_encoding import PromptEncoder
 
@@ -40,8 +42,10 @@ class Components:
         upscaler: spandrel's ImageModelDescriptor, where the model is one; it has no other parts.
         low_res_scheduler_config: the noise that a latent upscaler's small picture is given.
         max_noise_level: how much of it the model knows.
+        memory: what it was planned to take.
         refiner: the model that finishes what this one begins, of the same latents.
         others: models that :meth:`other` has loaded.
+        adapters: the files that changed parts of it (:mod:`studio.pipelines.adapters`).
     """
 
     card: ModelCard
@@ -59,8 +63,10 @@ class Components:
     upscaler: Any = None
     low_res_scheduler_config: Mapping[str, Any] | None = None
     max_noise_level: int = 350
+    memory: Plan | None = None
     refiner: Components | None = None
     others: dict[str, Components] = field(default_factory=dict, repr=False)
+    adapters: tuple[Applied, ...] = ()
 
     @property
     def name(self) -> str:
@@ -113,6 +119,7 @@ def load(name_or_path: str, runtime: Runtime, *, allow_download: bool = False) -
 
     Raises:
         ModelError: unknown model, unsupported family, missing, broken or unsafe weights.
+        OutOfMemoryError: it does not fit.
     """
     about = card(name_or_path, allow_download=allow_download)
     config = about.scheduler_config
@@ -121,14 +128,19 @@ def load(name_or_path: str, runtime: Runtime, *, allow_download: bool = False) -
 
         parts = upscaling.load(about, runtime)
         return Components(card=about, runtime=runtime, scheduler_config=config, **parts)
-    if about.path.is_file():
-        parts = single_file.load(about.path, runtime)
-    else:
-        parts = diffusers_folder.load(about.path, about.name, runtime)
-    from studio.pipelines import attention
+    from studio.pipelines import attention, memory_plan, recovery
 
+    plan = memory_plan.plan(about, runtime)
+    settled = replace(runtime, memory=plan.mode)
+    if about.path.is_file():
+        load_parts = partial(single_file.load, about.path, settled)
+    else:
+        load_parts = partial(diffusers_folder.load, about.path, about.name, settled)
+    parts = recovery.attempt(load_parts)
+    if parts is None:
+        raise recovery.too_large_to_load(about.name, str(plan))
     attention.apply(runtime.attention, parts["unet"], parts["vae"])
-    return Components(card=about, runtime=runtime, scheduler_config=config, **parts)
+    return Components(card=about, runtime=runtime, scheduler_config=config, memory=plan, **parts)
 
 
 def refined(base: Components, refiner: Components) -> Components:

@@ -78,7 +78,7 @@ def ready(model: Any, part: str, runtime: Runtime) -> Any:
 
     from studio.pipelines import offload
 
-    waits = part != "vae" and runtime.memory in ("low", "lowest")
+    waits = part in (*TOWERS, "unet") and runtime.memory in ("low", "lowest")
     device = "cpu" if waits and runtime.device.startswith("cuda") else runtime.device
     model = model.requires_grad_(False).eval().to(device)
     if model.dtype != dtype_of(part, runtime):

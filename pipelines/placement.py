@@ -18,7 +18,7 @@ _ALIASES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 @dataclass(frozen=True)
 class Runtime:
-    """Device, precision, attention and memory by name; ``auto`` is replaced by what suits the machine.
+    """Device, precision, attention and memory by name; ``auto`` becomes what suits the machine.
 
     The defaults: CUDA where there is one, else the CPU. fp32 on CPU and MPS; on CUDA bf16 where
     the hardware has it, else fp16. ``Runtime()`` is the best choice for this machine.

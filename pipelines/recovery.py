@@ -6,7 +6,7 @@ Each rung that was needed is noted, and the notes stand in the picture's metadat
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from studio.errors import NotANumberError, OutOfMemoryError
+from studio.pipelines import offload
 from studio.pipelines.stages import decode
 from studio.pipelines.vae_tiling import SMALLEST, latent_scale, tile_edge
 
@@ -42,19 +43,38 @@ def _out_of_memory(error: Exception) -> bool:
     return any(sign in str(error) for sign in signs)
 
 
-def halved(count: int, notes: list[str]) -> int:
-    """The next smaller batch size after ``count`` images did not fit.
+def smaller(count: int, models: Iterable[Any], notes: list[str]) -> int:
+    """The next batch size to try after ``count`` images did not fit.
+
+    For one image, the models' parts take less memory (see :mod:`studio.pipelines.offload`).
+
+    Args:
+        count: images of the batch.
+        models: the U-Nets in use.
+        notes: gets a line.
 
     Raises:
-        OutOfMemoryError: it was one image already.
+        OutOfMemoryError: there is no smaller way.
     """
-    if count == 1:
+    if count > 1:
+        notes.append(f"out of memory: batch of {count} -> {count // 2}")
+        return count // 2
+    lowered = [mode for mode in map(offload.lower, models) if mode]
+    if not lowered:
         raise OutOfMemoryError(
             "Memory does not suffice to denoise one picture of this size.",
-            valid="a smaller width or height, or another device or precision",
+            valid="a smaller width or height, memory lowest, or another device or precision",
         )
-    notes.append(f"out of memory: batch of {count} -> {count // 2}")
-    return count // 2
+    notes.append(f"out of memory: memory {lowered[0]}")
+    return 1
+
+
+def too_large_to_load(name: str, plan: str) -> OutOfMemoryError:
+    """The error for a model whose weights do not fit; ``plan`` says what was expected."""
+    return OutOfMemoryError(
+        f"Memory does not suffice to load {name} ({plan}).",
+        valid="memory low or lowest, half precision on a GPU, or a smaller model",
+    )
 
 
 def decoded(vae: Any, latents: Tensor, notes: list[str], who: str) -> Tensor:

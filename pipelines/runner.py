@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from studio.errors import Cancelled, ModelError, NotANumberError
-from studio.pipelines import noise, recovery, stages
+from studio.pipelines import noise, offload, recovery, stages
 from studio.pipelines.batching import Shared
 from studio.pipelines.components import Components
 from studio.pipelines.prompt_encoding import ConditioningSchedule
@@ -122,15 +122,21 @@ class _Drawing:
     cancel: Callable[[], bool]
 
     def run(self, requests: list[Request], size: int) -> Iterator[Result]:
+        with offload.restored(*self.unets()):
+            yield from self.results(requests, size)
+
+    def results(self, requests: list[Request], size: int) -> Iterator[Result]:
         notes: list[str] = []
         while requests:
             batch = tuple(requests[:size])
             clock = [time.perf_counter()]
-            encoded = self.encode(batch)
+            encoded = recovery.attempt(partial(self.encode, batch))
             clock.append(time.perf_counter())
-            latents = recovery.attempt(partial(self.denoise, batch, encoded))
-            if latents is None:
-                size = recovery.halved(len(batch), notes)
+            latents = None
+            if encoded is not None:
+                latents = recovery.attempt(partial(self.denoise, batch, encoded))
+            if encoded is None or latents is None:
+                size = recovery.smaller(len(batch), self.unets(), notes)
                 continue
             self.components.runtime.wait()
             clock.append(time.perf_counter())
@@ -148,6 +154,10 @@ class _Drawing:
             if failure:
                 raise failure
             requests = requests[len(batch) :]
+
+    def unets(self) -> list[Any]:
+        models = self.components, self.components.refiner
+        return [model.unet for model in models if model is not None]
 
     @torch.inference_mode()
     def encode(

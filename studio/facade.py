@@ -20,6 +20,7 @@ from studio.errors import RequestError
 from studio.inputs import PICTURES, Inputs
 from studio.metadata import Recipe, Versions, pixel_sha256
 from studio.picture import Picture
+from studio.pipelines.adapter_files import Asked
 from studio.pipelines.components import ModelCard, card, load, refined
 from studio.pipelines.inputs import extended_size, natural_size
 from studio.pipelines.request import Defaults, Request
@@ -42,6 +43,7 @@ class Studio:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         attention: ``auto`` or the name of a backend in :mod:`studio.pipelines.attention`.
+        memory: ``auto``, ``high``, ``low`` or ``lowest`` (:mod:`studio.pipelines.offload`).
         inputs: keeps the pictures that requests start from.
         allow_download: whether a model of the hub that is not here may be fetched.
 
@@ -56,15 +58,17 @@ class Studio:
         device: str = "auto",
         precision: str = "auto",
         attention: str = "auto",
+        memory: str = "auto",
         inputs: Inputs | None = None,
         allow_download: bool = False,
     ) -> None:
         self.card: ModelCard = card(model, allow_download=allow_download)
         self.inputs = inputs or Inputs()
         self._model = model
-        self._runtime = (device, precision, attention)
+        self._runtime = (device, precision, attention, memory)
         self._components: Components | None = None
         self._refiners: dict[str, Components] = {}
+        self._adapted: dict[Asked, Components] = {}
         self._lock = threading.RLock()
 
     @property
@@ -209,12 +213,23 @@ class Studio:
                 self._components = load(self._model, Runtime(*self._runtime))
             return self._components
 
-    def _with_refiner(self, name: str) -> Components:
+    def _prepared(self, request: Request) -> Components:
+        """The model with the files and the refiner that the request asks for."""
+        asked, refiner = Asked.by(request), request.refiner
         with self._lock:
-            base = self.load()
-            if name not in self._refiners:
-                self._refiners[name] = load(name, base.runtime)
-            return refined(base, self._refiners[name])
+            model = self.load()
+            if asked:
+                if asked not in self._adapted:
+                    from studio.pipelines.adapters import adapted
+
+                    self._adapted.clear()  # the last is kept only: it may be as large as the model
+                    self._adapted[asked] = adapted(model, asked)
+                model = self._adapted[asked]
+            if refiner is None:
+                return model
+            if refiner not in self._refiners:
+                self._refiners[refiner] = load(refiner, model.runtime)
+            return refined(model, self._refiners[refiner])
 
     def _drawn(
         self,
@@ -226,8 +241,7 @@ class Studio:
         from studio.pipelines.drawing import draw
 
         sources = self.inputs.sources(requests[0])
-        refiner = requests[0].refiner
-        components = self.load() if refiner is None else self._with_refiner(refiner)
+        components = self._prepared(requests[0])
         results = draw(
             components,
             requests,
@@ -263,6 +277,7 @@ def _picture(result: Drawn, components: Components) -> Picture:
         model=components.name,
         weights_sha256=components.weights_sha256,
         other_weights=_other_weights(result.request, components),
+        adapters=components.adapters,
         versions=Versions.current(),
         device=runtime.device.partition(":")[0],
         precision=runtime.precision,

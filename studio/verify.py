@@ -52,6 +52,7 @@ def verify(
     device: str = "auto",
     precision: str = "auto",
     attention: str = "auto",
+    memory: str = "auto",
     init_image: str | Path | Image.Image | None = None,
     mask: str | Path | Image.Image | None = None,
     control_image: str | Path | Image.Image | None = None,
@@ -65,6 +66,7 @@ def verify(
         device: ``auto`` means the recipe's where it is to be had here; so for the next two.
         precision: number format of the weights.
         attention: attention backend.
+        memory: how much may be held (see :class:`~studio.facade.Studio`).
         init_image: what the picture started from, where it started from one; the recipe knows
             its hash only.
         mask: the same for the mask.
@@ -84,7 +86,8 @@ def verify(
     for picture in (init_image, mask, control_image, ip_adapter_image):
         if picture is not None:
             inputs.add(picture)
-    drawn = _draw(then, model or then.request.model, (device, precision, attention), inputs)
+    asked = device, precision, attention
+    drawn = _draw(then, model or then.request.model, asked, memory, inputs)
     redrawn = drawn.image
     if kind == "JPEG":  # the file never held the very pixels: store the new ones the same way
         redrawn = Image.open(io.BytesIO(encode_picture(redrawn, drawn.recipe, ".jpg")))
@@ -120,6 +123,10 @@ def causes(then: Recipe, now: Recipe) -> tuple[str, ...]:
         before, after = (r.other_weights.get(field, "none") for r in (then, now))
         if before != after:
             found.append(f"other weights of {field}: {before[:10]} then, {after[:10]} now")
+    if then.adapters != now.adapters:
+        files = [", ".join(f"{one.kind} {one.name} {one.sha256[:10]}" for one in recipe.adapters)
+                 for recipe in (then, now)]  # fmt: skip
+        found.append(f"other files beside the model: {files[0] or 'none'} then, {files[1]} now")
     for name in ("device", "precision", "attention"):
         if getattr(then, name) != getattr(now, name):
             found.append(f"other {name}: {getattr(then, name)} then, {getattr(now, name)} now")
@@ -139,21 +146,28 @@ def causes(then: Recipe, now: Recipe) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _draw(then: Recipe, model: str, asked: tuple[str, str, str], inputs: Inputs) -> Picture:
+def _draw(
+    then: Recipe, model: str, asked: tuple[str, str, str], memory: str, inputs: Inputs
+) -> Picture:
     """Draws with what was asked for, and for the rest as the recipe did, where that can be had."""
     recorded = (then.device, then.precision, then.attention)
     pairs = zip(asked, recorded, strict=True)
     wanted = [old if name == "auto" else name for name, old in pairs]
     request = then.request.model_copy(update={"model": model})
     try:
-        return _drawn(request, wanted, inputs)
+        return _drawn(request, wanted, memory, inputs)
     except UnavailableError:
-        return _drawn(request, asked, inputs)
+        return _drawn(request, asked, memory, inputs)
 
 
-def _drawn(request: Request, runtime: Sequence[str], inputs: Inputs) -> Picture:
+def _drawn(request: Request, runtime: Sequence[str], memory: str, inputs: Inputs) -> Picture:
     device, precision, attention = runtime
     studio = Studio(
-        request.model, device=device, precision=precision, attention=attention, inputs=inputs
+        request.model,
+        device=device,
+        precision=precision,
+        attention=attention,
+        memory=memory,
+        inputs=inputs,
     )
     return next(studio.generate(request))

@@ -141,6 +141,7 @@ def run(options: Namespace) -> int:
         device=options.device,
         precision=options.precision,
         attention=options.attention,
+        memory=options.memory,
         queue_size=options.queue_size,
     )
     print(f"studio: http://{_shown(settings.host)}:{settings.port}", file=sys.stderr, flush=True)

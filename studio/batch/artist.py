@@ -24,9 +24,10 @@ class StudioArtist:
     """Draws with one model at a time; loads it when it is first needed.
 
     Args:
-        device: see :class:`~studio.facade.Studio`; so for the next two.
+        device: see :class:`~studio.facade.Studio`; so for the next three.
         precision: number format of the weights.
         attention: attention backend.
+        memory: how much of it may be held.
         inputs: folder of the pictures that requests start from.
         threads: of the CPU; None = as many as torch likes.
         on_step: called after each denoising step.
@@ -38,13 +39,14 @@ class StudioArtist:
         device: str = "auto",
         precision: str = "auto",
         attention: str = "auto",
+        memory: str = "auto",
         *,
         inputs: Path | None = None,
         threads: int | None = None,
         on_step: Callable[[Step], None] | None = None,
         studio: Studio | None = None,
     ) -> None:
-        self._runtime = (device, precision, attention)
+        self._runtime = (device, precision, attention, memory)
         self._inputs, self._threads, self._on_step = inputs, threads, on_step
         self._studio = studio
         self._sizes: PackSize | None = None
@@ -84,12 +86,13 @@ class StudioArtist:
     def _with(self, model: str) -> Studio:
         if self._studio is None or self._studio.model != model:
             self._studio = None  # free its memory first
-            device, precision, attention = self._runtime
+            device, precision, attention, memory = self._runtime
             self._studio = Studio(
                 model,
                 device=device,
                 precision=precision,
                 attention=attention,
+                memory=memory,
                 inputs=Inputs(self._inputs),
             )
             if self._threads:

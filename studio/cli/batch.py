@@ -171,9 +171,8 @@ def _draw(
 
 def _engine(options: Namespace, inputs: Path | None, on_step: Callable[[Step], None]) -> Engine:
     def artist(device: str, threads: int | None) -> StudioArtist:
-        return StudioArtist(
-            device, options.precision, options.attention, inputs=inputs, threads=threads
-        )
+        runtime = device, options.precision, options.attention, options.memory
+        return StudioArtist(*runtime, inputs=inputs, threads=threads)
 
     if options.engine == "ray":
         from studio.batch.ray_engine import cluster
@@ -183,11 +182,8 @@ def _engine(options: Namespace, inputs: Path | None, on_step: Callable[[Step], N
         from studio.batch.process_engine import Processes, each_device
 
         return Processes(*each_device(options.workers, artist, options.device))
-    return Here(
-        StudioArtist(
-            options.device, options.precision, options.attention, inputs=inputs, on_step=on_step
-        )
-    )
+    runtime = options.device, options.precision, options.attention, options.memory
+    return Here(StudioArtist(*runtime, inputs=inputs, on_step=on_step))
 
 
 def _show_problems(options: Namespace, sheet: Sheet) -> None:

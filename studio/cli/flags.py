@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from studio.cli.parser import Namespace, Parser
 from studio.pipelines.attention import AUTO, BACKENDS
+from studio.pipelines.placement import MEMORY
 from studio.pipelines.request import Request
 
 _METAVARS = {int: "N", float: "X", str: "TEXT"}
@@ -67,6 +68,7 @@ def add_machine_flags(parser: Parser) -> _ActionsContainer:
     group.add_argument("--precision", default="auto", metavar="NAME", help="auto, fp32, bf16, fp16")
     backends = ", ".join([AUTO, *(backend.name for backend in BACKENDS)])
     group.add_argument("--attention", default="auto", metavar="NAME", help=backends)
+    group.add_argument("--memory", default="auto", metavar="MODE", help=", ".join([AUTO, *MEMORY]))
     return group
 
 

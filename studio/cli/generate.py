@@ -54,6 +54,7 @@ def run(options: Namespace) -> int:
         device=options.device,
         precision=options.precision,
         attention=options.attention,
+        memory=options.memory,
         allow_download=options.allow_download,
     )
     request = studio.resolve(request)

@@ -56,6 +56,7 @@ def run(options: Namespace) -> int:
         device=options.device,
         precision=options.precision,
         attention=options.attention,
+        memory=options.memory,
     )
     drawn = {"noise_level": options.noise_level, "seed": options.seed}
     fields = {name: _number(text) for name, text in drawn.items() if text is not None}

@@ -39,6 +39,7 @@ def run(options: Namespace) -> int:
         device=options.device,
         precision=options.precision,
         attention=options.attention,
+        memory=options.memory,
         init_image=options.init_image,
         mask=options.mask,
         control_image=options.control_image,

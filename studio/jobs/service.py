@@ -42,6 +42,7 @@ class Service:
         device: see :class:`~studio.facade.Studio`; so the next two.
         precision: number format of the weights.
         attention: attention backend.
+        memory: how much of it may be held (see :class:`~studio.facade.Studio`).
         queue_size: jobs that wait at most.
         models: names of cards, or folders of weights, that jobs may use; ``None`` is every model
             that is known. The first is what a job draws with that names none, unless ``mini`` is
@@ -60,6 +61,7 @@ class Service:
         device: str = "auto",
         precision: str = "auto",
         attention: str = "auto",
+        memory: str = "auto",
         queue_size: int = QUEUE_SIZE,
         models: Sequence[str] | None = None,
         artist: Callable[[str], Artist] | None = None,
@@ -70,7 +72,12 @@ class Service:
         self._lock_file = locked(self.folder)
         self.inputs = Inputs(self.folder / "inputs")
         self._artist = artist or partial(
-            Studio, device=device, precision=precision, attention=attention, inputs=self.inputs
+            Studio,
+            device=device,
+            precision=precision,
+            attention=attention,
+            memory=memory,
+            inputs=self.inputs,
         )
         self._store = Store(self.folder)
         self._condition = threading.Condition()
