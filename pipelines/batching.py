@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from studio.errors import RequestError
+from studio.pipelines.adapter_files import Asked
 from studio.pipelines.request import Request
 
 _OWN = frozenset({"prompt", "negative_prompt", "seed", "variation_seed"})
@@ -14,7 +15,7 @@ _SHARED = tuple(name for name in Request.model_fields if name not in _OWN)
 
 def shared_key(request: Request) -> tuple[object, ...]:
     """Equal for those single-picture requests that can be drawn together, and for no others."""
-    return tuple(getattr(request, name) for name in _SHARED)
+    return (Asked.by(request), *(getattr(request, name) for name in _SHARED))
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,13 @@ class Shared:
             RequestError: a field is open, differs between requests, or asks for several pictures.
         """
         first = requests[0]
+        asked = Asked.by(first)
         for request in requests:
+            if Asked.by(request) != asked:
+                raise RequestError(
+                    "prompt", request.prompt, "asks for other files than the first of its batch",
+                    valid="the same LoRAs and textual inversions",
+                )  # fmt: skip
             for name in type(request).model_fields:
                 value = getattr(request, name)
                 if name == "count" and value != 1:

@@ -14,6 +14,7 @@ import yaml
 
 from studio.errors import ModelError, RequestError
 from studio.pipelines import diffusers_folder, families, hub, registry, single_file, weights
+from studio.pipelines.adapter_files import Asked
 from studio.pipelines.diffusers_folder import read_json
 from studio.pipelines.request import Defaults, Request
 from studio.schedulers import compatibility
@@ -120,7 +121,8 @@ class ModelCard:
             RequestError: width or height; names the nearest sizes. ``upscale`` of a model that
                 draws, or its lack with an upscaler. A sampler that cannot work with what the
                 model predicts.
-            ModelError: the request's refiner, or the model's own config, is missing or broken.
+            ModelError: the request's refiner, one of its LoRAs and the like, or the model's own
+                config is missing or broken.
         """
         enlarges = self.family in (*ENLARGING, UPSCALER, X2_UPSCALER)
         if enlarges and request.upscale is None:
@@ -130,6 +132,9 @@ class ModelCard:
                 f"{self.name} enlarges pictures only",
                 valid="init_image, and upscale from 1 to 4",
             )
+        if enlarges and Asked.by(request):
+            raise RequestError("model", self.name, "takes no LoRA, textual inversion or VAE",
+                               valid="a model that draws")  # fmt: skip
         if enlarges:
             return
         if request.upscale is not None:
@@ -153,6 +158,7 @@ class ModelCard:
             compatibility.check(request.sampler, request.steps, self.scheduler_config)
         if request.refiner is not None:
             card(request.refiner)
+        Asked.by(request).check()
 
 
 def models() -> tuple[ModelCard, ...]:

@@ -142,13 +142,19 @@ def fingerprint(folder: Path, paths: Iterable[Path]) -> str:
     """SHA-256 (64 hex digits) over the sorted lines ``<relative path> <SHA-256 of the file>``."""
     lines = []
     for path in paths:
-        about = path.stat()
-        digest = _file_sha256(path, about.st_size, about.st_mtime_ns)
-        lines.append(f"{path.relative_to(folder).as_posix()} {digest}\n")
+        lines.append(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n")
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
+def file_sha256(path: Path, *, tensors_only: bool = False) -> str:
+    """SHA-256 of a file, 64 hex digits; of safetensors on request without their header."""
+    about = path.stat()
+    return _file_sha256(path, about.st_size, about.st_mtime_ns, tensors_only)
+
+
 @lru_cache(maxsize=256)
-def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 (cache key)
+def _file_sha256(path: Path, size: int, mtime_ns: int, tensors_only: bool) -> str:  # noqa: ARG001
     with path.open("rb") as file:
+        if tensors_only:
+            file.seek(8 + int.from_bytes(file.read(8), "little"))
         return hashlib.file_digest(file, "sha256").hexdigest()

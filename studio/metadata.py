@@ -21,6 +21,7 @@ from studio import __version__
 from studio.errors import OutputError, PictureError, RequestError
 from studio.parameters import parameters_text
 from studio.picture_files import opened
+from studio.pipelines.adapter_files import Applied
 from studio.pipelines.request import Request
 from studio.pipelines.timings import Timings
 
@@ -64,6 +65,7 @@ class Recipe(BaseModel):
         request: the request as run: resolved, of one picture.
         model: name of the model.
         weights_sha256: hash of its weights, 64 hex digits.
+        adapters: the LoRAs, textual inversions and the VAE that took part.
         other_weights: hashes of the refiner's and the hires upscaler's, by the request's field.
         versions: of the program and its libraries.
         device: kind of device, such as ``cpu`` or ``cuda``.
@@ -88,6 +90,7 @@ class Recipe(BaseModel):
     pixel_sha256: str
     timings: Timings | None = None
     recovery: tuple[str, ...] = ()
+    adapters: tuple[Applied, ...] = ()
     other_weights: dict[str, str] = {}
     template: str | None = None
     choices_seed: int | None = None
@@ -99,6 +102,7 @@ class Recipe(BaseModel):
             model=self.model,
             weights_sha256=self.weights_sha256,
             version=f"latent-studio {self.versions.latent_studio}",
+            adapters=self.adapters,
         )
 
 

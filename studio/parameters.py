@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from studio.pipelines.adapter_files import Applied
 from studio.pipelines.request import Request
 
 _NEGATIVE = "Negative prompt:"
@@ -18,7 +19,14 @@ _FEWEST_PAIRS = 3  # a last line with fewer belongs to the prompt
 _PROMPT_LINES = "Prompt lines"  # ours: how many lines are the prompt, where that is ambiguous
 
 
-def parameters_text(request: Request, *, model: str, weights_sha256: str, version: str) -> str:
+def parameters_text(
+    request: Request,
+    *,
+    model: str,
+    weights_sha256: str,
+    version: str,
+    adapters: Sequence[Applied] = (),
+) -> str:
     """The text form of a resolved request of one picture.
 
     Args:
@@ -26,6 +34,7 @@ def parameters_text(request: Request, *, model: str, weights_sha256: str, versio
         model: name of the model that drew it.
         weights_sha256: hash of its weights, 64 hex digits.
         version: name and version of the program that drew it.
+        adapters: LoRAs, textual inversions and a VAE that took part.
     """
     pairs: dict[str, object] = {
         "Steps": request.steps,
@@ -59,6 +68,7 @@ def parameters_text(request: Request, *, model: str, weights_sha256: str, versio
             "Hires upscaler": _shown(request.hires_upscaler),
             "Denoising strength": request.hires_strength,
         }
+    pairs |= _adapters(adapters)
     pairs |= {"RNG": "CPU", "Version": version}
 
     lines = request.prompt.split("\n")
@@ -119,6 +129,20 @@ def _request_fields(pairs: Mapping[str, str]) -> dict[str, object]:
         name = str(fields["hires_upscaler"])
         fields["hires_upscaler"] = _HIRES_UPSCALERS.get(name.lower(), name)
     return fields
+
+
+def _adapters(adapters: Sequence[Applied]) -> dict[str, object]:
+    """Names and hashes as AUTOMATIC1111 cuts them, and ours: the weight of each LoRA."""
+    named: dict[str, list[str]] = {}
+    for one in adapters:
+        if one.kind == "lora":
+            named.setdefault("Lora hashes", []).append(f"{one.name}: {one.tensors_sha256[:12]}")
+            named.setdefault("Lora weights", []).append(f"{one.name}: {one.weight:g}")
+        elif one.kind == "embedding":
+            named.setdefault("TI hashes", []).append(f"{one.name}: {one.sha256[:10]}")
+        else:
+            named |= {"VAE hash": [one.sha256[:10]], "VAE": [one.name]}
+    return {key: ", ".join(values) for key, values in named.items()}
 
 
 def _quote(value: object) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from studio.errors import RequestError
 from studio.inputs import ALPHA, HASHED, PICTURES
+from studio.pipelines.adapter_files import is_path
 from studio.pipelines.components import ModelCard, card, models
+from studio.pipelines.prompt_tags import lora_use
 from studio.pipelines.request import Request
 
 
@@ -48,6 +50,13 @@ class Offered:
             raise RequestError(
                 "hires_upscaler", request.hires_upscaler, "not a name", valid="a name"
             )
+        for field in ("lora", "embedding", "vae"):
+            value = getattr(request, field) or ()
+            names = (value,) if isinstance(value, str) else value
+            if field == "lora":
+                names = tuple(lora_use(text).name for text in names)
+            if any(is_path(name) for name in names):
+                raise RequestError(field, value, "not a name", valid="a name, without its ending")
         for field in ("control", "ip_adapter"):
             value = getattr(request, field)
             if value is not None:
