@@ -151,9 +151,14 @@ def apply(name: str, unet: Any, vae: Any) -> None:
 
     The decoder's single wide head fits no fused kernel; it follows ``sliced`` and ``eager`` only.
     """
-    unet.set_attn_processor(_named(name).processor())
+    unet.set_attn_processor(processor(name))
     if hasattr(vae, "set_attn_processor"):  # AutoencoderDC has no attention to set
         vae.set_attn_processor(_named(name if name in ("sliced", "eager") else "sdpa").processor())
+
+
+def processor(name: str) -> Any:
+    """A diffusers attention processor of the backend ``name``, as :func:`resolve` gave it."""
+    return _named(name).processor()
 
 
 def _named(name: str) -> Backend:

@@ -13,7 +13,10 @@ from studio.pipelines import diffusers_folder, single_file
 from studio.pipelines.cards import ENLARGING, FAMILY, X2_UPSCALER, ModelCard, card, models
 
 if TYPE_CHECKING:
+    from studio.pipelines.ip_adapter import ImagePrompt
+
     from studio.pipelines.adapter_files import Applied
+    from studio.pipelines.control import Control
     from studio.pipelines.memory_plan import Plan
     from studio.pipelines.placement import Runtime
     from studio.pipelines.prompt_encoding import PromptEncoder
@@ -45,6 +48,9 @@ class Components:
         memory: what it was planned to take.
         refiner: the model that finishes what this one begins, of the same latents.
         others: models that :meth:`other` has loaded.
+        control: the ControlNet that holds the U-Net, if one does.
+        image_prompt: the picture that an IP-Adapter shows the U-Net, if one does.
+        beside: the last ControlNet and the last IP-Adapter that were loaded, with their hashes.
         adapters: the files that changed parts of it (:mod:`studio.pipelines.adapters`).
     """
 
@@ -66,6 +72,9 @@ class Components:
     memory: Plan | None = None
     refiner: Components | None = None
     others: dict[str, Components] = field(default_factory=dict, repr=False)
+    control: Control | None = None
+    image_prompt: ImagePrompt | None = None
+    beside: dict[str, tuple[str, Any]] = field(default_factory=dict, repr=False)
     adapters: tuple[Applied, ...] = ()
 
     @property

@@ -29,11 +29,13 @@ class Conditioning:
         embeds: ``[B, T, D]``, T a multiple of the window.
         pooled: ``[B, P]`` for models that want one vector for the whole prompt as well (SDXL).
         time_ids: ``[B, 5 or 6]``, sizes and crop in pixels, which SDXL embeds beside the time.
+        image: ``[B, 1, n, D]``, what an IP-Adapter says of its picture.
     """
 
     embeds: Tensor
     pooled: Tensor | None = None
     time_ids: Tensor | None = None
+    image: Tensor | None = None
 
     @classmethod
     def cat(cls, parts: Sequence[Conditioning]) -> Conditioning:
@@ -47,6 +49,7 @@ class Conditioning:
             torch.cat([part.embeds for part in parts]),
             joined([part.pooled for part in parts]),
             joined([part.time_ids for part in parts]),
+            joined([part.image for part in parts]),
         )
 
     def zeros(self) -> Conditioning:

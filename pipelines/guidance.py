@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from studio.pipelines.conditioning import Conditioning
+from studio.pipelines.joined import Joined
 
 
 class Denoiser(Protocol):
@@ -36,10 +37,13 @@ class UNetDenoiser:
         if text.pooled is not None:
             beside = {"text_embeds": text.pooled.to(dtype)}
             beside |= {} if text.time_ids is None else {"time_ids": text.time_ids}
+        seen: Any = text.embeds.to(dtype)
+        if text.image is not None:  # as the attention processors of IP-Adapters take them
+            seen = seen, [text.image.to(dtype)]
         output: Tensor = self.unet(
             x.to(dtype),
             t,
-            encoder_hidden_states=text.embeds.to(dtype),
+            encoder_hidden_states=seen,
             added_cond_kwargs=beside,
             return_dict=False,
         )[0]
@@ -66,6 +70,7 @@ class Guided:
     rescale: float = 0.0
     start: float = 0.0
     end: float = 1.0
+    joined: Joined = field(default_factory=Joined, compare=False, repr=False)
 
     def __call__(
         self, x: Tensor, t: Tensor, positive: Conditioning, negative: Conditioning, share: float
@@ -81,7 +86,7 @@ class Guided:
         """
         if self.scale == 1 or not self.start <= share < self.end:
             return self.denoiser(x, t, positive)
-        both = self.denoiser(torch.cat([x, x]), t, Conditioning.cat([negative, positive]))
+        both = self.denoiser(torch.cat([x, x]), t, self.joined([negative, positive]))
         away, towards = both.chunk(2)
         guided = away + self.scale * (towards - away)
         return rescaled(guided, towards, self.rescale) if self.rescale else guided

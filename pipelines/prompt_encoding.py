@@ -41,9 +41,17 @@ class ConditioningSchedule:
 
     def with_time_ids(self, positive: Tensor, negative: Tensor) -> ConditioningSchedule:
         """The same with ``time_ids`` ``[1, n]`` on each side."""
+        return self._with("time_ids", positive, negative)
+
+    def with_image(self, positive: Tensor, negative: Tensor) -> ConditioningSchedule:
+        """The same with an IP-Adapter's tokens ``[1, 1, n, D]`` on each side."""
+        return self._with("image", positive, negative)
+
+    def _with(self, field: str, positive: Tensor, negative: Tensor) -> ConditioningSchedule:
         sides = []
-        for side, ids in ((self.positive, positive), (self.negative, negative)):
-            placed = {id(one): replace(one, time_ids=ids) for one in side}
+        for side, value in ((self.positive, positive), (self.negative, negative)):
+            given: dict[str, Any] = {field: value}
+            placed = {id(one): replace(one, **given) for one in side}
             sides.append(tuple(placed[id(one)] for one in side))
         return ConditioningSchedule(*sides)
 
