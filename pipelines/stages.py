@@ -17,9 +17,10 @@ from torch import Tensor
 
 from studio.errors import Cancelled
 from studio.pipelines import noise, vae_tiling
+from studio.pipelines.acceleration import accelerated
 from studio.pipelines.batching import Shared
-from studio.pipelines.conditioning import Conditioning
 from studio.pipelines.guidance import Guided, UNetDenoiser
+from studio.pipelines.joined import Joined
 from studio.pipelines.prompt_encoding import ConditioningSchedule
 from studio.pipelines.request import Request
 from studio.schedulers import stepping
@@ -194,12 +195,14 @@ def prompted(
         evaluations: timesteps that the scheduler walks, more than ``steps`` for some samplers.
     """
 
+    joined = Joined()
+
     def predict(x: Tensor, t: Tensor, index: int) -> Tensor:
         step = index * steps // evaluations
         pairs = [schedule.at(step) for schedule in schedules]
         share = step / steps
         if len({positive.embeds.shape for positive, _ in pairs}) == 1:
-            positive, negative = (Conditioning.cat(part) for part in zip(*pairs, strict=True))
+            positive, negative = (joined(part) for part in zip(*pairs, strict=True))
             return guided(x, t, positive, negative, share)
         alone = [guided(x[i : i + 1], t, *pair, share) for i, pair in enumerate(pairs)]
         return torch.cat(alone)
@@ -257,7 +260,8 @@ def decode(vae: Any, latents: Tensor, edge: int | None = None) -> Tensor:
     """
     shift = getattr(vae.config, "shift_factor", None) or 0.0
     z = (latents / vae.config.scaling_factor + shift).to(vae.dtype)
-    return vae_tiling.decode(vae, z, edge)
+    with accelerated(vae):
+        return vae_tiling.decode(vae, z, edge)
 
 
 @torch.inference_mode()
