@@ -130,8 +130,9 @@ def plan(card: ModelCard, runtime: Runtime, size: tuple[int, int] | None = None)
     mode = runtime.memory if runtime.memory != AUTO else [*fitting, MEMORY[-1]][0]
     made = Plan(mode, needs.peak("high", kind), needs.peak(mode, kind), free)
     tight = mode not in fitting
-    said = f"{card.name} {made}" + (", which may not suffice" if tight else "")
-    log.log(logging.WARNING if tight or runtime.memory == AUTO != mode else logging.INFO, said)
+    settled = runtime.memory == AUTO and mode != "high"
+    said = f"{card.name} {made}{', which may not suffice' if tight else ''}"
+    log.log(logging.WARNING if tight or settled else logging.INFO, said)
     return made
 
 

@@ -17,6 +17,7 @@ from typing import Any, Self
 import torch
 from torch.nn import GroupNorm, LayerNorm, Module, Parameter
 
+from studio.pipelines import memory
 from studio.pipelines.parts import quiet
 from studio.pipelines.placement import Runtime
 
@@ -63,15 +64,24 @@ class Residency:
         """Whether layers come to the GPU one after the other."""
         return self.mode == "lowest" and self.device.type == "cuda"
 
-    def take(self, name: str, load: Callable[[], Any]) -> Any:
+    def alike(self) -> Residency:
+        """Another for the same place, which has no parts yet."""
+        return Residency(self._runtime)
+
+    def loader(self, name: str) -> Callable[[], Any]:
+        """What gives the part of that name as its file has it."""
+        return next(part.load for part in self._parts if part.name == name)
+
+    def take(self, name: str, load: Callable[[], Any], model: Any = None) -> Any:
         """Loads a part and looks after it from now on.
 
         Args:
             name: of its folder, such as "unet".
             load: gives the part as its file has it, whenever it is called.
+            model: the part, where it is there already.
         """
         self.make_room()
-        model = load()
+        model = load() if model is None else model
         object.__setattr__(model, "_residency", self)
         part = _Part(name, weakref.ref(model), load)
         self._parts.append(part)
@@ -150,6 +160,7 @@ class Residency:
             torch.cuda.empty_cache()
         else:
             _empty(model)
+            memory.give_back()
         part.present = False
 
     def _group(self, model: Module) -> None:
