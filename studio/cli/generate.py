@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentTypeError
+from collections.abc import Iterator
 from pathlib import Path
 
 from studio.cli import progress
@@ -32,6 +33,13 @@ def configure(parser: Parser) -> None:
     )
     output.add_argument("--grid", action="store_true", help="also one labelled sheet of them all")
     output.add_argument(
+        "--rank",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="draw N candidates for each picture and keep those that show the prompt best",
+    )
+    output.add_argument(
         "--batch-size",
         type=_positive,
         metavar="N",
@@ -58,19 +66,32 @@ def run(options: Namespace) -> int:
         allow_download=options.allow_download,
     )
     request = studio.resolve(request)
+    wanted = request.count
+    request = Request.of(**{**request.model_dump(), "count": wanted * options.rank})
     _check_folder(options.out)
     sheet: ContactSheet | None = None
     with progress.choose(as_json=options.json, quiet=options.quiet) as report:
         pictures = studio.generate(request, on_step=report.step, batch_size=options.batch_size)
         report.start(request)
+        if options.rank > 1:
+            pictures = _best(pictures, wanted)
         for picture in pictures:
             report.picture(picture, picture.save(options.out))
             if options.grid:
-                sheet = sheet or ContactSheet(request.count, picture.image.size)
+                sheet = sheet or ContactSheet(wanted, picture.image.size)
                 sheet.add(picture.image, _label(picture))
         if sheet:
             report.file("grid", sheet.save(options.out, f"grid_{request.seed}"))
     return 0
+
+
+def _best(pictures: Iterator[Picture], wanted: int) -> Iterator[Picture]:
+    """The pictures that show their prompt best, best first."""
+    from studio.scoring import Scorer
+
+    drawn = list(pictures)
+    places = Scorer.load().ranked([one.image for one in drawn], drawn[0].request.prompt)
+    return iter([drawn[place] for place in places[:wanted]])
 
 
 def _check_folder(folder: Path) -> None:

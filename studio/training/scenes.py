@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -59,6 +60,7 @@ class SceneMix(Frozen):
     count: float = 0.07
     pair: float = 0.08
     everyday: float = 3.0  # weight of a drawing of an everyday thing against any other
+    known: float = 0.0  # exponent: how much more a thing weighs that many sets of drawings show
     styles: dict[str, float] = Field(default_factory=dict)  # weight of a style, 1 where not named
 
 
@@ -94,11 +96,15 @@ class SceneMaker:
     def __init__(self, drawings: Drawings, mix: SceneMix) -> None:
         self.drawings = drawings
         rows = drawings.rows
+        sets = Counter(row.concept for row in rows)
+        most = max(sets.values())
         weights = np.array(
             [
                 0.0
                 if row.heldout
-                else mix.styles.get(row.style, 1.0) * (mix.everyday if row.everyday else 1.0)
+                else mix.styles.get(row.style, 1.0)
+                * (mix.everyday if row.everyday else 1.0)
+                * (sets[row.concept] / most) ** mix.known
                 for row in rows
             ]
         )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -29,9 +30,14 @@ from studio.training.wording import caption
 
 
 class UnetShape(Frozen):
-    """Shape of the U-Net. The first level is thin and has no attention: it is the costly one."""
+    """Shape of the U-Net. The first level is thin and has no attention: it is the costly one.
+
+    ``pooled_text``: the text also joins the time embedding, pooled by attention (diffusers'
+    ``addition_embed_type`` "text"), so that every residual block knows what is asked.
+    """
 
     channels: tuple[int, ...] = (64, 160, 192)
+    pooled_text: bool = True
     layers_per_block: int = 1
     head_width: int = 32
     norm_groups: int = 16
@@ -90,17 +96,18 @@ class UnetObjective(nn.Module):
 class Pool:
     """Scenes and their latents; scene ``i`` comes from ``(seed, i)`` alone."""
 
-    def __init__(self, maker: SceneMaker, vae: Vae, seed: int, size: int, cache: Path) -> None:
+    def __init__(self, maker: SceneMaker, vae: Vae, recipe: UnetRecipe, cache: Path) -> None:
+        seed = recipe.loop.seed
         self.scenes: list[Scene] = []
-        for i in range(size):
+        for i in range(recipe.pool):
             self.scenes.append(maker.draw(np.random.default_rng((seed, i))))
-        self.latents = self._cached(maker, vae, seed, cache)
+        self.latents = self._cached(maker, vae, seed, cache, fast=recipe.loop.precision == "bf16")
 
-    def _cached(self, maker: SceneMaker, vae: Vae, seed: int, cache: Path) -> Tensor:
+    def _cached(self, maker: SceneMaker, vae: Vae, seed: int, cache: Path, *, fast: bool) -> Tensor:
         if cache.is_file() and len(latents := load_file(cache)["latents"]) == len(self.scenes):
             return latents
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(vae.device.type, torch.bfloat16, enabled=fast):
             for start in range(0, len(self.scenes), 32):
                 pictures = [
                     maker.picture(scene, np.random.default_rng((seed, i, 1)))
@@ -191,7 +198,7 @@ def build(shape: UnetShape, latents: torch.Size, text_width: int) -> Unet:
     """A fresh U-Net for latents [C, h, w] and text states of ``text_width``."""
     deeper = len(shape.channels) - 1
     model: Unet = UNet2DConditionModel
-    return model(
+    unet = model(
         sample_size=latents[1],
         in_channels=latents[0],
         out_channels=latents[0],
@@ -203,7 +210,33 @@ def build(shape: UnetShape, latents: torch.Size, text_width: int) -> Unet:
         # diffusers reads this as the number of heads (its issue 2011).
         attention_head_dim=tuple(c // shape.head_width for c in shape.channels),
         norm_num_groups=shape.norm_groups,
+        addition_embed_type="text" if shape.pooled_text else None,
+        addition_embed_type_num_heads=text_width // shape.head_width,
     )
+    if shape.pooled_text:
+        # It begins as nothing, so that a U-Net without it can be gone on with.
+        nn.init.zeros_(unet.add_embedding.norm2.weight)
+    return unet
+
+
+def continued(unet: Unet, folder: Path) -> None:
+    """Load the weights in ``folder`` into ``unet``, which may have the pooled text beyond them.
+
+    Raises:
+        StudioError: the shapes are others.
+    """
+    weights = _loaded(UNet2DConditionModel, folder, torch_dtype=torch.float32).state_dict()
+    fresh = {name for name in unet.state_dict() if name.startswith("add_embedding.")}
+    if weights.keys() | fresh != unet.state_dict().keys() or any(
+        tensor.shape != weights[name].shape
+        for name, tensor in unet.state_dict().items()
+        if name in weights
+    ):
+        raise StudioError(
+            f"The U-Net in {folder} has another shape than the recipe's.",
+            valid="--set shape.channels and the like as they were",
+        )
+    unet.load_state_dict(weights, strict=False)
 
 
 def run(options: TrainOptions) -> None:
@@ -221,18 +254,23 @@ def run(options: TrainOptions) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
     vae = _loaded(AutoencoderKL, recipe.vae, torch_dtype=torch.float32)
-    vae.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()
+    on_cpu = device.type == "cpu"
+    # Channels first is quicker on CPUs, last on GPUs.
+    layout = torch.contiguous_format if on_cpu else torch.channels_last
+    vae.to(device, memory_format=layout).requires_grad_(False).eval()
     text_encoder = _loaded(CLIPTextModel, recipe.clip / "text_encoder", dtype=torch.float32)
     text_encoder.to(device).requires_grad_(False).eval()
     tokenizer = CLIPTokenizer.from_pretrained(recipe.clip / "tokenizer", local_files_only=True)
-    pool = Pool(maker, vae, recipe.loop.seed, recipe.pool, options.out / "pool.safetensors")
+    pool = Pool(maker, vae, recipe, options.out / "pool.safetensors")
     print(json.dumps({"scenes": len(pool.scenes), "latents": list(pool.latents.shape)}), flush=True)
     torch.manual_seed(recipe.loop.seed)
+    unet = build(recipe.shape, pool.latents.shape[1:], text_encoder.config.hidden_size)
     if options.init_from:
-        unet = _loaded(UNet2DConditionModel, options.init_from, torch_dtype=torch.float32)
-    else:
-        unet = build(recipe.shape, pool.latents.shape[1:], text_encoder.config.hidden_size)
-    unet.to(memory_format=torch.channels_last)
+        continued(unet, options.init_from)
+    if on_cpu:
+        # The gradient of PyTorch's fused attention would take two fifths of a step there.
+        unet.set_attn_processor(AttnProcessor())
+    unet.to(memory_format=layout)
     part = UnetPart(unet, vae, text_encoder, tokenizer, recipe, maker, pool)
     fit(part, recipe.loop, options.out, resume=options.resume)
 

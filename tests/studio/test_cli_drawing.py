@@ -55,6 +55,25 @@ def test_pictures_and_grid_are_saved_and_their_paths_printed(
     ]
 
 
+def test_rank_keeps_the_best_of_the_candidates(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from studio.picture_files import read_picture
+    from studio.scoring import Scorer
+
+    assert generate(model, tmp_path / "all", "--count", "4", "-q") == 0
+    everything = capsys.readouterr().out.splitlines()
+    assert generate(model, tmp_path / "best", "--count", "2", "--rank", "2", "-q") == 0
+    kept = capsys.readouterr().out.splitlines()
+    scorer = Scorer.load()
+    near = {
+        read_recipe(Path(path)).request.seed: scorer.score(read_picture(path), "a cat")
+        for path in everything
+    }
+    best = sorted(near, key=lambda seed: -near[seed])[:2]
+    assert [read_recipe(Path(path)).request.seed for path in kept] == best
+
+
 def test_quiet_prints_the_paths_only(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
