@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from torch.nn import Parameter
 
 from studio.errors import ModelError
 from studio.pipelines import weights
 from studio.pipelines.lora_names import Place, places, split
-from studio.pipelines.sharing import put, sharing_copy
 
 _SHOWN = 12  # of the keys that fit nothing
 
@@ -50,13 +50,18 @@ class _Change:
         return change.reshape(weight.shape) * self.scale if same else None
 
 
-def with_loras(
+Terms = Sequence[tuple[_Change, float, Path]]
+"""What is added to one weight: changes, how strongly each acts, and where it is from."""
+
+
+def read_loras(
     models: Mapping[str, Any], files: Sequence[tuple[Path, float]], who: str
-) -> dict[str, Any]:
-    """The parts that LoRAs change, changed; the given ones stay as they are.
+) -> dict[str, dict[str, Terms]]:
+    """The changes that LoRAs make, by part and module.
 
     Args:
-        models: U-Net and text encoders by the names of their folders.
+        models: U-Net and text encoders by the names of their folders; their weights may be absent
+            (on the meta device).
         files: LoRAs and their weights; what several change is changed by their sum.
         who: the model, for errors.
 
@@ -64,18 +69,26 @@ def with_loras(
         ModelError: a file is broken, or some of its keys fit nothing of the model; lists them.
     """
     known = places(models)
-    sums: dict[Place, list[tuple[_Change, float, Path]]] = {}
+    found: dict[str, dict[str, list[tuple[_Change, float, Path]]]] = {}
     for path, factor in files:
-        for place, change in _changes(path, known, models, who).items():
-            sums.setdefault(place, []).append((change, factor, path))
-    changed = {part: sharing_copy(models[part]) for part in {place.part for place in sums}}
-    for place, terms in sums.items():
-        module = changed[place.part].get_submodule(place.module)
-        put(module, "weight", _summed(module.weight, terms))
-    return changed
+        for (part, module), change in _changes(path, known, models, who).items():
+            found.setdefault(part, {}).setdefault(module, []).append((change, factor, path))
+    return {part: dict(modules) for part, modules in found.items()}
 
 
-def _summed(weight: Tensor, terms: Sequence[tuple[_Change, float, Path]]) -> Tensor:
+def add_loras(model: Any, changes: Mapping[str, Terms]) -> None:
+    """Adds changes to the weights of a part, each of them a new tensor.
+
+    Raises:
+        ModelError: a change is not finite.
+    """
+    for name, terms in changes.items():
+        module = model.get_submodule(name)
+        summed = _summed(module.weight, terms)
+        module.register_parameter("weight", Parameter(summed, requires_grad=False))
+
+
+def _summed(weight: Tensor, terms: Terms) -> Tensor:
     total = weight.float()
     for change, factor, path in terms:
         term = change.of(weight)
@@ -106,7 +119,7 @@ def _changes(
         place = known[name]
         weight = models[place.part].get_submodule(place.module).weight
         change = _change(roles, noted, name)
-        if change is None or place in changes or change.of(weight.detach()) is None:
+        if change is None or place in changes or change.of(weight.detach().to("meta")) is None:
             strays += [f"{name} ({', '.join(_shape(role, t) for role, t in roles.items())})"]
         else:
             changes[place] = change

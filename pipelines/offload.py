@@ -171,7 +171,7 @@ class Residency:
             onload_device=self.device,
             offload_device=torch.device("cpu"),
             offload_type="leaf_level",
-            use_stream=True,
+            use_stream=self.device.type == "cuda",
         )
 
 
@@ -188,6 +188,12 @@ def room_for(vae: Any) -> int | None:
         return None
     residency.make_room()
     return residency.tile
+
+
+def in_groups(model: Any) -> bool:
+    """Whether a part's layers come to the GPU one after the other, and so keep their precision."""
+    residency = Residency.of(model)
+    return residency is not None and residency.in_groups
 
 
 def lower(model: Any) -> str:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import copy
-from itertools import chain
 from typing import Any
-
-from torch import Tensor
-from torch.nn import Parameter
 
 
 def sharing_copy(model: Any) -> Any:
@@ -15,10 +11,8 @@ def sharing_copy(model: Any) -> Any:
 
     What is put in place of a tensor of the copy leaves the original as it was.
     """
-    tensors = chain(model.parameters(), model.buffers())
-    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
-
-
-def put(module: Any, name: str, value: Tensor) -> None:
-    """Gives a module of a copy another tensor in place of its parameter ``name``."""
-    setattr(module, name, Parameter(value, requires_grad=False))
+    shared = [*model.parameters(), *model.buffers(), *model._forward_pre_hooks.values()]
+    shared.append(getattr(model, "_residency", None))
+    copied = copy.deepcopy(model, {id(one): one for one in shared})
+    copied._forward_pre_hooks.clear()  # those of the residency, which looks after the original
+    return copied

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import safe_open
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from studio.errors import ModelError
 from studio.pipelines import weights
 from studio.pipelines.parts import TOWERS
-from studio.pipelines.sharing import sharing_copy
 
 _FIRST = ("clip_l", "text_encoders_0")
 _SECOND = ("clip_g", "text_encoders_1")
@@ -97,44 +96,65 @@ def read(path: Path) -> Embedding:
     return Embedding((path.stem, f"embedding:{path.stem}", *token), vectors)
 
 
-def with_embeddings(components: Any, paths: Sequence[Path]) -> dict[str, Any]:
-    """Text encoders and tokenizers that know the words of those files; the given ones stay.
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words of several files, for the text encoders of one model.
 
     Args:
-        components: a loaded model.
-        paths: the files.
-
-    Returns:
-        Fields of ``Components``.
-
-    Raises:
-        ModelError: a file cannot be read, or is for other text encoders.
+        embeddings: one a file, whose vectors fit.
+        towers: names of the text encoders, as many as each embedding has vectors for.
     """
-    towers = [part for part in TOWERS if getattr(components, part) is not None]
-    known = [(path, read(path)) for path in paths]
-    widths = [getattr(components, part).config.hidden_size for part in towers]
-    for path, embedding in known:
-        found = [vectors.shape[1] for vectors in embedding.vectors]
-        if found != widths or not all(v.isfinite().all() for v in embedding.vectors):
-            raise ModelError(
-                f"{path} is for text encoders of {found} features, {components.name} has {widths}.",
-                valid="a textual inversion for models of this kind, of finite numbers",
-            )
-    changed: dict[str, Any] = {}
-    for i, part in enumerate(towers):
-        name = part.replace("text_encoder", "tokenizer")
-        words, tokenizer = {}, getattr(components, name)
-        encoder = sharing_copy(getattr(components, part))
-        table = encoder.get_input_embeddings().weight
-        rows = [table, *(embedding.vectors[i].to(table) for _, embedding in known)]
-        first = len(table)
-        for _, embedding in known:
-            ids = range(first, first := first + len(embedding.vectors[i]))
-            words |= dict.fromkeys(embedding.words, ids)
-        joined = nn.Embedding.from_pretrained(torch.cat(rows), freeze=True)
-        encoder.set_input_embeddings(joined)
+
+    embeddings: tuple[Embedding, ...]
+    towers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, components: Any, paths: Sequence[Path]) -> Self:
+        """Reads the files for a loaded model.
+
+        Raises:
+            ModelError: a file cannot be read, or is for other text encoders.
+        """
+        towers = tuple(part for part in TOWERS if getattr(components, part) is not None)
+        widths = [getattr(components, part).config.hidden_size for part in towers]
+        embeddings = tuple(map(read, paths))
+        for path, embedding in zip(paths, embeddings, strict=True):
+            found = [vectors.shape[1] for vectors in embedding.vectors]
+            if found != widths or not all(v.isfinite().all() for v in embedding.vectors):
+                raise ModelError(
+                    f"{path} is for text encoders of {_words(found)} features, those of "
+                    f"{components.name} have {_words(widths)}.",
+                    valid="a textual inversion for models of this kind, of finite numbers",
+                )
+        return cls(embeddings, towers)
+
+    def extend(self, part: str, encoder: Any, eos_token_id: int) -> None:
+        """Gives a text encoder the words' vectors, behind those that it has.
+
+        Args:
+            part: one of ``towers``.
+            encoder: transformers' CLIP text model.
+            eos_token_id: of its tokenizer.
+        """
+        i, table = self.towers.index(part), encoder.get_input_embeddings().weight
+        rows = [table, *(embedding.vectors[i].to(table) for embedding in self.embeddings)]
+        encoder.set_input_embeddings(nn.Embedding.from_pretrained(torch.cat(rows), freeze=True))
         # By the default of old configs the text ends at its largest id, which now is a new word's.
-        tower = getattr(encoder, "text_model", encoder)
-        tower.eos_token_id = tokenizer.eos_token_id
-        changed |= {part: encoder, name: ExtendedTokenizer(tokenizer, words)}
-    return changed
+        getattr(encoder, "text_model", encoder).eos_token_id = eos_token_id
+
+    def tokenizer(self, inner: Any, first: int) -> ExtendedTokenizer:
+        """A tokenizer that knows the words.
+
+        Args:
+            inner: transformers' tokenizer.
+            first: id of the first vector: how many the text encoder has without them.
+        """
+        words: dict[str, Sequence[int]] = {}
+        for embedding in self.embeddings:
+            ids = range(first, first := first + len(embedding.vectors[0]))
+            words |= dict.fromkeys(embedding.words, ids)
+        return ExtendedTokenizer(inner, words)
+
+
+def _words(widths: Sequence[int]) -> str:
+    return " and ".join(map(str, widths))
