@@ -13,7 +13,16 @@ from typing import Any
 import yaml
 
 from studio.errors import ModelError, RequestError
-from studio.pipelines import diffusers_folder, families, hub, registry, single_file, weights
+from studio.pipelines import (
+    control_weights,
+    diffusers_folder,
+    families,
+    hub,
+    ip_adapter_weights,
+    registry,
+    single_file,
+    weights,
+)
 from studio.pipelines.adapter_files import Asked
 from studio.pipelines.diffusers_folder import read_json
 from studio.pipelines.request import Defaults, Request
@@ -77,6 +86,18 @@ class ModelCard:
         return int(2 ** (len(config["block_out_channels"]) - 1))
 
     @property
+    def unet_config(self) -> Mapping[str, Any]:
+        """Config of the U-Net, as diffusers has it.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        family = families.named(self.family)
+        if self.path.is_file() and family is not None:
+            return family.unet
+        return read_json(self.path / "unet" / "config.json", self.name)
+
+    @property
     def times(self) -> int:
         """How many times an upscaler in latent space enlarges.
 
@@ -121,8 +142,8 @@ class ModelCard:
             RequestError: width or height; names the nearest sizes. ``upscale`` of a model that
                 draws, or its lack with an upscaler. A sampler that cannot work with what the
                 model predicts.
-            ModelError: the request's refiner, one of its LoRAs and the like, or the model's own
-                config is missing or broken.
+            ModelError: the request's refiner, its ControlNet, one of its LoRAs and the like, or
+                the model's own config is missing or broken, or they do not go together.
         """
         enlarges = self.family in (*ENLARGING, UPSCALER, X2_UPSCALER)
         if enlarges and request.upscale is None:
@@ -132,6 +153,11 @@ class ModelCard:
                 f"{self.name} enlarges pictures only",
                 valid="init_image, and upscale from 1 to 4",
             )
+        for field in ("control", "ip_adapter"):
+            if enlarges and (path := getattr(request, field)) is not None:
+                raise RequestError(
+                    field, path, f"{self.name} enlarges pictures only", valid="a model that draws"
+                )
         if enlarges and Asked.by(request):
             raise RequestError("model", self.name, "takes no LoRA, textual inversion or VAE",
                                valid="a model that draws")  # fmt: skip
@@ -158,6 +184,14 @@ class ModelCard:
             compatibility.check(request.sampler, request.steps, self.scheduler_config)
         if request.refiner is not None:
             card(request.refiner)
+        if request.control is not None:
+            control_weights.check_goes_with(
+                Path(request.control), self.unet_config, self.scale, self.name
+            )
+        if request.ip_adapter is not None:
+            ip_adapter_weights.check_goes_with(
+                Path(request.ip_adapter), self.unet_config, self.name
+            )
         Asked.by(request).check()
 
 

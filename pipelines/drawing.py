@@ -9,10 +9,12 @@ from typing import Any
 from studio.pipelines import seamless
 from studio.pipelines.cards import ENLARGING, UPSCALER, X2_UPSCALER
 from studio.pipelines.components import Components
+from studio.pipelines.control import with_control
 from studio.pipelines.hires import hires
 from studio.pipelines.image_to_image import image_to_image
 from studio.pipelines.inpainting import inpainting
 from studio.pipelines.inputs import Sources
+from studio.pipelines.ip_adapter import with_image_prompt
 from studio.pipelines.request import Request
 from studio.pipelines.super_resolution import super_resolution
 from studio.pipelines.text_to_image import Result, Step, text_to_image
@@ -42,11 +44,14 @@ def draw(
 
     Raises:
         RequestError: the requests differ in more than prompts and seeds.
+        ModelError: the ControlNet or the IP-Adapter does not fit the model.
         Cancelled: ``cancel`` answered yes.
         RunError: memory or numbers failed beyond recovery.
     """
     if not requests:
         return iter(())
+    components = with_control(components, requests[0], sources)
+    components = with_image_prompt(components, requests[0], sources)
     options: dict[str, Any] = {"on_step": on_step, "cancel": cancel, "batch_size": batch_size}
     results = _results(components, requests, sources, options)
     return _wrapping(results, components) if requests[0].seamless else results
@@ -79,6 +84,7 @@ def _wrapping(results: Iterator[Result], components: Components) -> Iterator[Res
     """Draws each result seamless; the model is as ever while the caller has it."""
     parts = [components, *([components.refiner] if components.refiner else [])]
     models = [model for part in parts for model in (part.unet, part.vae) if model is not None]
+    models += [components.control.net] if components.control else []
     while True:
         with seamless.circular(*models):
             result = next(results, None)

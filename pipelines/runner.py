@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from studio.errors import Cancelled, ModelError, NotANumberError
 from studio.pipelines import noise, offload, recovery, stages
+from studio.pipelines.acceleration import accelerated
 from studio.pipelines.batching import Shared
 from studio.pipelines.components import Components
 from studio.pipelines.prompt_encoding import ConditioningSchedule
@@ -167,7 +169,9 @@ class _Drawing:
         encode = model.prompt_encoder.schedule
         texts = [encode(r.prompt, r.negative_prompt, shared.steps, shared.clip_skip) for r in batch]
         sizes = time_ids(model, self.task.size)
-        return [text.with_time_ids(*sizes) for text in texts] if sizes else texts
+        texts = [text.with_time_ids(*sizes) for text in texts] if sizes else texts
+        seen = model.image_prompt and model.image_prompt.tokens
+        return [text.with_image(*seen) for text in texts] if seen else texts
 
     @torch.inference_mode()
     def denoise(
@@ -212,17 +216,26 @@ class _Drawing:
         generators: Sequence[torch.Generator],
         report: Callable[[int, Tensor], None] | None,
     ) -> Tensor:
-        guided = stages.guided_unet(model.unet, self.shared)
         total = len(scheduler.timesteps)
-        predict = stages.prompted(guided, encoded, self.shared.steps, total)
-        return stages.denoise(
-            stages.seeing(predict, start.extra_channels),
-            scheduler,
-            start,
-            generators,
-            watch=report,
-            cancel=self.cancel,
-        )
+
+        def asking(unet: Any) -> Callable[[Tensor, Tensor, int], Tensor]:
+            guided = stages.guided_unet(unet, self.shared)
+            return stages.prompted(guided, encoded, self.shared.steps, total)
+
+        predict, control = asking(model.unet), model.control
+        if control is not None:
+            held = asking(control.over(model.unet, self.task.size))
+            predict = control.between(predict, held, (start.begin, total))
+        shown = model.image_prompt.shown_to(model.unet) if model.image_prompt else nullcontext()
+        with shown, accelerated(model.unet):
+            return stages.denoise(
+                stages.seeing(predict, start.extra_channels),
+                scheduler,
+                start,
+                generators,
+                watch=report,
+                cancel=self.cancel,
+            )
 
     @torch.inference_mode()
     def decode(
@@ -231,7 +244,8 @@ class _Drawing:
         if self.cancel():
             raise Cancelled("Stopped before decoding.")
         model = self.components
-        if model.runtime.precision != "fp32" and not latents.isfinite().all():
+        again = model.runtime.precision != "fp32" and not offload.in_groups(model.unet)
+        if again and not latents.isfinite().all():
             notes.append("latents not finite: denoised again in fp32")
             with recovery.in_fp32(model.unet):
                 latents = self.denoise((request,), [text])

@@ -295,4 +295,7 @@ def _other_weights(request: Request, components: Components) -> dict[str, str]:
         hashes["refiner"] = components.refiner.weights_sha256
     if request.hires_scale > 1 and request.hires_upscaler not in ("latent", "lanczos"):
         hashes["hires_upscaler"] = components.other(request.hires_upscaler).weights_sha256
+    for field in ("control", "ip_adapter"):
+        if getattr(request, field) is not None:
+            hashes[field] = components.beside[field][0]
     return hashes

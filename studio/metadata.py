@@ -66,7 +66,8 @@ class Recipe(BaseModel):
         model: name of the model.
         weights_sha256: hash of its weights, 64 hex digits.
         adapters: the LoRAs, textual inversions and the VAE that took part.
-        other_weights: hashes of the refiner's and the hires upscaler's, by the request's field.
+        other_weights: hashes of the refiner's, the hires upscaler's, the ControlNet's and the
+            IP-Adapter's, by the request's field.
         versions: of the program and its libraries.
         device: kind of device, such as ``cpu`` or ``cuda``.
         precision: number format of the weights, such as ``fp32``.
