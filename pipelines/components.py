@@ -13,10 +13,9 @@ from studio.pipelines import diffusers_folder, single_file
 from studio.pipelines.cards import ENLARGING, FAMILY, X2_UPSCALER, ModelCard, card, models
 
 if TYPE_CHECKING:
-    from studio.pipelines.ip_adapter import ImagePrompt
-
     from studio.pipelines.adapter_files import Applied
     from studio.pipelines.control import Control
+    from studio.pipelines.ip_adapter import ImagePrompt
     from studio.pipelines.memory_plan import Plan
     from studio.pipelines.placement import Runtime
     from studio.pipelines.prompt_encoding import PromptEncoder
