@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -70,7 +71,7 @@ def measure(model: str, memory: str, device: str, steps: int, edge: int) -> dict
     import torch
 
     from studio.facade import Studio
-    from studio.pipelines import drawing  # noqa: F401 (so that loading it does not count)
+    from studio.pipelines import drawing, memory_plan  # noqa: F401 (their own memory aside)
 
     began, before = time.perf_counter(), held()
     with Peak() as loading:
@@ -83,9 +84,10 @@ def measure(model: str, memory: str, device: str, steps: int, edge: int) -> dict
     peaks = loading.bytes - before, drawing_peak.bytes - before
     if components.runtime.device.startswith("cuda"):
         peaks = 0, torch.cuda.max_memory_allocated(components.runtime.device)
-    assert components.memory
+    mode = components.memory.mode if components.memory else memory
+    plan = memory_plan.plan(components.card, replace(components.runtime, memory=mode), (edge, edge))
     return {
-        "memory": components.memory.mode,
+        "memory": mode,
         "device": components.runtime.device,
         "precision": components.runtime.precision,
         "edge": edge,
@@ -93,7 +95,7 @@ def measure(model: str, memory: str, device: str, steps: int, edge: int) -> dict
         "draw_s": round(drawn - loaded, 1),
         "peak_load_gb": round(peaks[0] / _GB, 2),
         "peak_draw_gb": round(peaks[1] / _GB, 2),
-        "planned_gb": round(components.memory.planned / _GB, 2),
+        "planned_gb": round(plan.planned / _GB, 2),
     }
 
 

@@ -188,6 +188,10 @@ def load_part(folder: Path, weights: Weights, runtime: Runtime, part: str = "") 
         kind = str(read_json(folder / "config.json", part).get("_class_name"))
         model, info = model_class(part, kind).from_pretrained(folder, **options)
     except Exception as error:  # whatever a library raises, the user sees one line
+        from studio.pipelines.recovery import is_out_of_memory
+
+        if is_out_of_memory(error):
+            raise
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"{folder} cannot be loaded: {line}.", valid="weights that fit config.json"

@@ -27,7 +27,7 @@ def attempt(run: Callable[[], T]) -> T | None:
     try:
         return run()
     except (RuntimeError, MemoryError) as error:
-        if not _out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     gc.collect()
     if torch.cuda.is_available():
@@ -35,7 +35,7 @@ def attempt(run: Callable[[], T]) -> T | None:
     return None
 
 
-def _out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether an error means that. On some devices torch says so in words only."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True

@@ -151,6 +151,7 @@ def _part(path: Path, part: str, family: Family, runtime: Runtime) -> Any:
     check_fits(path, part, found, model)
     model.load_state_dict(found, assign=True)
     _fill_buffers(model)
+    del tensors, found  # else what `ready` lays out anew would be there twice
     return ready(model, part, runtime)
 
 

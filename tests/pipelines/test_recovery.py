@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -193,3 +194,26 @@ def test_latents_broken_in_half_precision_are_denoised_again_in_fp32(
 
 def test_attempt_passes_a_result_through() -> None:
     assert recovery.attempt(lambda: 3) == 3
+
+
+@pytest.mark.parametrize("fits", [1, 0])
+def test_what_ran_out_of_memory_holds_no_tensor(monkeypatch: pytest.MonkeyPatch, fits: int) -> None:
+    model, held = tiny_model(), list[weakref.ref[Tensor]]()
+
+    def fault(forward: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if len(x) > 2 * fits:
+            activations = torch.zeros(len(x), 9)
+            held.extend(weakref.ref(tensor) for tensor in (activations, x))
+            raise torch.OutOfMemoryError
+        assert not any(tensor() is not None for tensor in held)
+        return forward(x, *args, **kwargs)
+
+    spoil(monkeypatch, model.unet, "forward", fault)
+    if fits:
+        draw(4, batch_size=4)
+    else:
+        with pytest.raises(OutOfMemoryError) as caught:
+            draw(4, batch_size=4)
+        assert caught.tb, "which a server may keep"
+    assert len(held) >= 4
+    assert [tensor() for tensor in held] == [None] * len(held)
