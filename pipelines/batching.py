@@ -33,6 +33,7 @@ class Shared:
         clip_skip: 1 = last layer.
         width: pixels.
         height: pixels.
+        reuse: steps that share the U-Net's deep blocks, 1 = none.
     """
 
     sampler: str
@@ -45,6 +46,7 @@ class Shared:
     clip_skip: int
     width: int
     height: int
+    reuse: int = 1
 
     @classmethod
     def of(cls, requests: Sequence[Request]) -> Shared:

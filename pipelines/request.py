@@ -107,6 +107,9 @@ class Request(BaseModel):
     )
     guidance_start: Share = Field(0.0, description="share of the steps after which guidance acts")
     guidance_end: Share = Field(1.0, description="share of the steps until which guidance acts")
+    reuse: Annotated[int, Field(ge=1, le=10)] = Field(
+        1, description="steps that share the U-Net's deep blocks: faster, less exact"
+    )
     clip_skip: Annotated[int, Field(ge=1, le=12)] = Field(
         1, description="text encoder layer counted from the last, 1 = the last"
     )

@@ -21,6 +21,7 @@ from studio.pipelines.batching import Shared
 from studio.pipelines.components import Components
 from studio.pipelines.prompt_encoding import ConditioningSchedule
 from studio.pipelines.request import Request
+from studio.pipelines.reuse import Reuse
 from studio.pipelines.size_conditioning import time_ids
 from studio.pipelines.stages import Start, Step
 from studio.pipelines.timings import Timings
@@ -226,8 +227,10 @@ class _Drawing:
         if control is not None:
             held = asking(control.over(model.unet, self.task.size))
             predict = control.between(predict, held, (start.begin, total))
+        reuse = Reuse(self.shared.reuse)
+        predict = reuse.counting(predict, start.begin)
         shown = model.image_prompt.shown_to(model.unet) if model.image_prompt else nullcontext()
-        with shown, accelerated(model.unet):
+        with shown, accelerated(model.unet), reuse.within(model.unet):
             return stages.denoise(
                 stages.seeing(predict, start.extra_channels),
                 scheduler,
