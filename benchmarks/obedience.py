@@ -1,0 +1,262 @@
+"""Does mini follow words, not just names? Style, background, side, count, synonyms, Chinese.
+
+Every trial asks for combinations that training left out, checks each picture by a program, and
+checks real scenes, composed of drawings, in the same way: that is the ceiling.
+
+    python -m benchmarks.obedience --data drawings.zip --each 40
+"""
+
+from __future__ import annotations
+
+import argparse
+import colorsys
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy import ndimage
+
+from benchmarks.features import FeatureExtractor
+from benchmarks.judge import Gallery, gallery, ranks
+from benchmarks.sheet import draw, labelled_sheet
+from studio.training.dataset import Drawings
+from studio.training.scenes import BACKGROUNDS, COUNTS, Placed, Scene, SceneMaker, SceneMix
+from studio.training.scenes import heldout_pair as heldout
+from studio.training.wording import plural, with_article
+
+Pixels = npt.NDArray[np.uint8]
+STYLES = ("fluent-3d", "fluent-flat", "noto", "twemoji")
+"""Those that a word of the issue names: 3d render, flat style, detailed, simple cartoon style."""
+SYNONYMS = {
+    "kitty": "cat", "pup": "dog", "stallion": "horse", "serpent": "snake", "ape": "gorilla",
+    "motorbike": "motorcycle", "jet": "airplane", "spaceship": "rocket", "bike": "bicycle",
+    "burger": "hamburger", "maize": "ear of corn", "aubergine": "eggplant", "toad": "frog",
+    "blossom": "cherry blossom", "fir": "evergreen tree", "cottage": "house", "cab": "taxi",
+    "vessel": "sailboat", "diamond": "gem stone", "present": "wrapped gift", "specs": "glasses",
+    "sneaker": "running shoe", "soccer": "soccer ball", "lightbulb": "light bulb",
+    "bunny": "rabbit", "chopper": "helicopter", "lamp": "light bulb",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is asked, and a real scene that shows it."""
+
+    prompt: str
+    scene: Scene
+    answer: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Cases, and a check: which answer a picture gives; right where it is the case's own."""
+
+    name: str
+    cases: tuple[Case, ...]
+    check: Callable[[Image.Image, Case], int]
+    options: int
+
+
+class Trials:
+    """The trials over the everyday things that are drawn most often."""
+
+    def __init__(self, drawings: Drawings, each: int) -> None:
+        self.maker = SceneMaker(drawings, SceneMix())
+        self.extract = FeatureExtractor()
+        self.real: Gallery = gallery(drawings, 300, self.extract)
+        self.each = each
+        self.prototypes = self.real.prototypes()
+        self.drawing = {
+            (row.concept, row.style): n for n, row in enumerate(drawings.rows) if row.everyday
+        }
+        self.rng = random.Random(0)
+
+    def all(self) -> tuple[Trial, ...]:
+        return (self.style(), self.background(), self.side(), self.count())
+
+    def style(self) -> Trial:
+        """Nearest style, after what is common to all drawings of the thing is taken away."""
+        rows, place = self.real.rows, {c: n for n, c in enumerate(self.real.concepts)}
+        rest = self.real.features - self.prototypes[[place[row.concept] for row in rows]]
+        means = np.stack(
+            [rest[[row.style == style for row in rows]].mean(0) for style in STYLES]
+        ).astype(np.float32)
+        words = {row.style: row.style_words[0] for row in rows}
+        cases = [
+            Case(
+                f"{with_article(label)}, {words[style]}",
+                Scene("plain", (Placed(self.drawing[concept, style]),)),
+                STYLES.index(style),
+            )
+            for concept, label in zip(self.real.concepts, self.real.labels, strict=True)
+            for style in STYLES
+            if (concept, style) in self.drawing
+        ]
+
+        def check(picture: Image.Image, case: Case) -> int:
+            concept = self.maker.drawings.rows[case.scene.placed[0].drawing].concept
+            own = (self.extract([picture])[0] - self.prototypes[place[concept]])[None]
+            return [ranks(own, means, [n])[0] for n in range(len(STYLES))].index(0)
+
+        return Trial("style", self._some(cases), check, len(STYLES))
+
+    def background(self) -> Trial:
+        """Nearest named colour of the picture's border, by hue first."""
+        colours = [name for name in BACKGROUNDS if name not in ("white", "light blue")]
+        cases = [
+            Case(
+                f"{with_article(label)} on {with_article(colour)} background",
+                Scene("background", (Placed(drawing, size=0.85),), colour),
+                colours.index(colour),
+            )
+            for label, drawing in self._things()
+            for colour in colours
+            if heldout(label, colour)
+        ]
+        return Trial(
+            "background", self._some(cases), lambda p, _: border_colour(p, colours), len(colours)
+        )
+
+    def side(self) -> Trial:
+        """On which half which of the two things is seen."""
+        things = self._things()
+        cases = []
+        while len(cases) < 4 * self.each:
+            (one, first), (two, second) = self.rng.sample(things, 2)
+            if heldout(one, two):
+                placed = (Placed(first, 0.26, 0.5, 0.45), Placed(second, 0.74, 0.5, 0.45))
+                prompt = f"{with_article(one)} to the left of {with_article(two)}"
+                cases.append(Case(prompt, Scene("pair", placed, side="left"), 0))
+
+        def check(picture: Image.Image, case: Case) -> int:
+            concepts = [self.maker.drawings.rows[p.drawing].concept for p in case.scene.placed]
+            two = self.prototypes[self.real.places(concepts)]
+            seen = self.extract([half(picture, 0), half(picture, 1)]) - self.prototypes.mean(0)
+            near = seen @ (two - self.prototypes.mean(0)).T
+            return int(near[0, 0] + near[1, 1] <= near[0, 1] + near[1, 0])
+
+        return Trial("side", self._some(cases), check, 2)
+
+    def count(self) -> Trial:
+        """Parts that stand apart on the background."""
+        spots = {
+            2: ((0.27, 0.5), (0.73, 0.5)),
+            3: ((0.27, 0.28), (0.73, 0.28), (0.5, 0.73)),
+            4: ((0.27, 0.27), (0.73, 0.27), (0.27, 0.73), (0.73, 0.73)),
+        }
+        cases = [
+            Case(
+                f"{COUNTS[number][0]} {plural(label)}",
+                Scene("count", tuple(Placed(drawing, x, y, 0.42) for x, y in spots[number])),
+                number,
+            )
+            for label, drawing in self._things()
+            for number in spots
+        ]
+        return Trial("count", self._some(cases), lambda p, _: parts(p), 3)
+
+    def names(self, prompts: Sequence[tuple[str, str]], model: str) -> float:
+        """Share of prompts whose picture is named rightly; (prompt, label) pairs."""
+        place = {label: n for n, label in enumerate(self.real.labels)}
+        pictures = draw([prompt for prompt, _ in prompts], model, seed=0)
+        found = ranks(
+            self.extract(pictures), self.prototypes, [place[label] for _, label in prompts]
+        )
+        return float((np.asarray(found) < 1).mean())
+
+    def _things(self) -> list[tuple[str, int]]:
+        pairs = zip(self.real.concepts, self.real.labels, strict=True)
+        return [(label, self.drawing[concept, "noto"]) for concept, label in pairs]
+
+    def _some(self, cases: Sequence[Case]) -> tuple[Case, ...]:
+        return tuple(self.rng.sample(list(cases), min(self.each, len(cases))))
+
+
+def border_colour(picture: Image.Image, colours: Sequence[str]) -> int:
+    """Place of the named colour nearest to the median of a picture's border, in HSV."""
+    pixels = np.asarray(picture.convert("RGB"))
+    edge = np.concatenate([pixels[:4].reshape(-1, 3), pixels[-4:].reshape(-1, 3)])
+    seen = _cone(np.median(edge, axis=0))
+    return int(np.argmin([np.abs(seen - _cone(BACKGROUNDS[name][1])).sum() for name in colours]))
+
+
+def parts(picture: Image.Image) -> int:
+    """How many parts of over 1.5% of the picture stand apart on white."""
+    shown = np.asarray(picture.convert("L")) < 235
+    closed = ndimage.binary_closing(shown, iterations=2)
+    labels, found = ndimage.label(closed)
+    sizes = ndimage.sum_labels(closed, labels, range(1, found + 1))
+    return int((np.asarray(sizes) > 0.015 * shown.size).sum())
+
+
+def half(picture: Image.Image, side: int) -> Image.Image:
+    """The left (0) or right (1) half on a white square."""
+    width, height = picture.size
+    square = Image.new("RGB", (height, height), "white")
+    part = picture.crop((side * width // 2, 0, (side + 1) * width // 2, height))
+    square.paste(part, ((height - part.width) // 2, 0))
+    # As large as a single drawing would stand.
+    edge = height // 4
+    return square.crop((edge, edge, height - edge, height - edge))
+
+
+def _cone(rgb: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """HSV as a cone: hues matter where there is colour."""
+    h, s, v = colorsys.rgb_to_hsv(*(float(c) / 255 for c in rgb))
+    return np.array([s * v * np.cos(2 * np.pi * h), s * v * np.sin(2 * np.pi * h), v])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the share of right answers of every trial, of real scenes and of mini."""
+    options = _options(arguments)
+    drawings = Drawings.load(options.data)
+    trials = Trials(drawings, options.each)
+    shown, labels = [], []
+    for trial in trials.all():
+        rng = np.random.default_rng(0)
+        real = [Image.fromarray(trials.maker.picture(case.scene, rng)) for case in trial.cases]
+        drawn = draw([case.prompt for case in trial.cases], options.model, seed=0)
+        rates = [
+            np.mean(
+                [trial.check(p, c) == c.answer for p, c in zip(pictures, trial.cases, strict=True)]
+            )
+            for pictures in (real, drawn)
+        ]
+        print(
+            f"{trial.name:<12} real {rates[0]:.3f}  drawn {rates[1]:.3f}  "
+            f"chance {1 / trial.options:.3f}  ({len(drawn)} pictures)",
+            flush=True,
+        )
+        shown += drawn[:8]
+        labels += [case.prompt for case in trial.cases[:8]]
+    words = {row.label["en"]: row.label.get("zh") or "" for row in drawings.rows}
+    known = [label for label in trials.real.labels[: options.each] if words[label]]
+    meant = [(s, label) for s, label in SYNONYMS.items() if label in trials.real.labels]
+    for name, asked in {
+        "labels": [(with_article(label), label) for label in known],
+        "chinese": [(f"一个{words[label]}", label) for label in known],
+        "meant": [(with_article(label), label) for _, label in meant],
+        "synonyms": [(with_article(word), label) for word, label in meant],
+    }.items():
+        rate = trials.names(asked, options.model)
+        print(f"{name:<12} drawn {rate:.3f}  ({len(asked)} pictures)", flush=True)
+    if options.sheet:
+        labelled_sheet(shown, labels).save(options.sheet)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.obedience", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--data", type=Path, required=True, help="file made by studio train data")
+    parser.add_argument("--model", default="mini", help="model or folder of weights (mini)")
+    parser.add_argument("--each", type=int, default=40, help="pictures a trial (40)")
+    parser.add_argument("--sheet", type=Path, help="PNG of some of the drawn pictures")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
