@@ -159,11 +159,11 @@ def _odd(shapes: Shapes) -> str | None:
     return "a difference to a model" if "difference" in shapes else None
 
 
-def _features(shapes: Shapes) -> list[int]:
+def _features(shapes: Shapes) -> tuple[int, ...]:
     """Features of the levels through which the control image is brought to the latents' size."""
     first = next(shapes[name][0] for name in _HINT if name in shapes)
     blocks = "controlnet_cond_embedding.blocks.{}.weight"
     if blocks.format(0) not in shapes:  # the original: every second place of eight is a convolution
-        return [first, *(shapes[f"input_hint_block.{4 * i}.weight"][0] for i in (1, 2, 3))]
+        return (first, *(shapes[f"input_hint_block.{4 * i}.weight"][0] for i in (1, 2, 3)))
     count = sum(blocks.format(i) in shapes for i in range(len(shapes)))
-    return [first, *(shapes[blocks.format(i)][0] for i in range(1, count, 2))]
+    return (first, *(shapes[blocks.format(i)][0] for i in range(1, count, 2)))

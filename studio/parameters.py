@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from studio.pipelines.adapter_files import Applied
 from studio.pipelines.request import Request
@@ -59,6 +60,8 @@ def parameters_text(
         pairs["Init image"] = request.init_image
     if request.mask is not None:
         pairs |= {"Mask": request.mask, "Mask blur": request.mask_feather}
+    if request.control is not None:
+        pairs["ControlNet 0"] = _control(request)
     if request.seamless:
         pairs["Tiling"] = True
     if request.hires_scale > 1:
@@ -79,6 +82,19 @@ def parameters_text(
         lines.append(f"{_NEGATIVE} {request.negative_prompt}")
     shown = (f"{key}: {_quote(value)}" for key, value in pairs.items() if value is not None)
     return "\n".join([*lines, ", ".join(shown)])
+
+
+def _control(request: Request) -> str:
+    """A ControlNet as AUTOMATIC1111's extension writes it; the picture's hash is ours."""
+    said = {
+        "Module": request.control_preprocessor,
+        "Model": Path(request.control or "").stem,
+        "Weight": request.control_strength,
+        "Guidance Start": request.control_start,
+        "Guidance End": request.control_end,
+        "Image": request.control_image,
+    }
+    return ", ".join(f"{key}: {value}" for key, value in said.items())
 
 
 def parse_parameters(text: str) -> Request:

@@ -107,3 +107,23 @@ def _vae_name(levels: int, name: str) -> str:
         module, _, kind = rest.rpartition(".")
         return f"{head}mid.attn_1.{_ATTENTION[module]}.{kind}"
     return name
+
+
+def control_file(family: Family, net: Any) -> dict[str, Tensor]:
+    """Every tensor of a ControlNet under the names of https://github.com/lllyasviel/ControlNet."""
+    hint = "controlnet_cond_embedding."
+
+    def named(name: str) -> str:
+        if name.startswith(hint):
+            place, kind = name.removeprefix(hint).rsplit(".", 1)
+            numbers = {"conv_in": 0, "conv_out": 14}
+            number = numbers.get(place) if place in numbers else 2 * int(place.split(".")[1]) + 2
+            return f"input_hint_block.{number}.{kind}"
+        if name.startswith("controlnet_down_blocks."):
+            _, number, kind = name.split(".")
+            return f"zero_convs.{number}.0.{kind}"
+        if name.startswith("controlnet_mid_block."):
+            return name.replace("controlnet_mid_block", "middle_block_out.0")
+        return _unet_name(family.unet, name)
+
+    return {f"control_model.{named(name)}": tensor for name, tensor in net.state_dict().items()}
