@@ -32,14 +32,18 @@ Pixels = npt.NDArray[np.uint8]
 STYLES = ("fluent-3d", "fluent-flat", "noto", "twemoji")
 """Those that a word of the issue names: 3d render, flat style, detailed, simple cartoon style."""
 SYNONYMS = {
-    "kitty": "cat", "pup": "dog", "stallion": "horse", "serpent": "snake", "ape": "gorilla",
-    "motorbike": "motorcycle", "jet": "airplane", "spaceship": "rocket", "bike": "bicycle",
-    "burger": "hamburger", "maize": "ear of corn", "aubergine": "eggplant", "toad": "frog",
-    "blossom": "cherry blossom", "fir": "evergreen tree", "cottage": "house", "cab": "taxi",
-    "vessel": "sailboat", "diamond": "gem stone", "present": "wrapped gift", "specs": "glasses",
-    "sneaker": "running shoe", "soccer": "soccer ball", "lightbulb": "light bulb",
-    "bunny": "rabbit", "chopper": "helicopter", "lamp": "light bulb",
+    "pup": "dog", "hound": "dog", "stallion": "horse", "mare": "horse", "pony": "horse",
+    "viper": "snake", "airliner": "airplane", "jet plane": "airplane", "spaceship": "rocket",
+    "starship": "rocket", "cottage": "house with garden", "vessel": "ship", "specs": "glasses",
+    "spectacles": "glasses", "chopper": "helicopter", "swine": "pig", "piglet": "pig",
+    "calf": "cow", "hare": "rabbit", "primate": "monkey", "chimp": "monkey", "telly": "television",
+    "tv set": "television", "brolly": "umbrella", "corncob": "ear of corn", "lager": "beer mug",
+    "wineglass": "wine glass", "satsuma": "tangerine", "clementine": "tangerine",
+    "cathedral": "church", "skyscraper": "office building", "clinic": "hospital", "frock": "dress",
+    "bathing suit": "bikini", "trainers": "running shoe", "diamond ring": "ring", "blaze": "fire",
+    "fire truck": "fire engine", "meteor": "shooting star", "cello": "violin", "cornet": "trumpet",
 }  # fmt: skip
+"""Words that no label and no keyword of the drawings holds, and the label that they mean."""
 
 
 @dataclass(frozen=True)
