@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -140,15 +140,16 @@ def load(name_or_path: str, runtime: Runtime, *, allow_download: bool = False) -
 
     plan = memory_plan.plan(about, runtime)
     settled = replace(runtime, memory=plan.mode)
+    load_parts: Callable[[], dict[str, Any]]
     if about.path.is_file():
         load_parts = partial(single_file.load, about.path, settled)
     else:
         load_parts = partial(diffusers_folder.load, about.path, about.name, settled)
-    parts = recovery.attempt(load_parts)
-    if parts is None:
+    loaded = recovery.attempt(load_parts)
+    if loaded is None:
         raise recovery.too_large_to_load(about.name, str(plan))
-    attention.apply(runtime.attention, parts["unet"], parts["vae"])
-    return Components(card=about, runtime=runtime, scheduler_config=config, memory=plan, **parts)
+    attention.apply(runtime.attention, loaded["unet"], loaded["vae"])
+    return Components(card=about, runtime=runtime, scheduler_config=config, memory=plan, **loaded)
 
 
 def refined(base: Components, refiner: Components) -> Components:

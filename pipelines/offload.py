@@ -136,6 +136,12 @@ class Residency:
             model.register_forward_pre_hook(arrive)
             part.takes_turns = True
 
+    def bring(self, model: Any) -> None:
+        """Has a part where it computes, before it is asked to."""
+        for part, there in self._leaving():
+            if there is model:
+                self._arrive(part)
+
     def _arrive(self, part: _Part) -> None:
         model = part.model()
         if part.present or model is None or self.in_groups:
@@ -164,7 +170,7 @@ class Residency:
         part.present = False
 
     def _group(self, model: Module) -> None:
-        from diffusers.hooks import apply_group_offloading
+        from diffusers.hooks.group_offloading import apply_group_offloading
 
         apply_group_offloading(
             model,
@@ -188,6 +194,12 @@ def room_for(vae: Any) -> int | None:
         return None
     residency.make_room()
     return residency.tile
+
+
+def bring(model: Any) -> None:
+    """Has a part where it computes, for who looks at its weights before it runs."""
+    if residency := Residency.of(model):
+        residency.bring(model)
 
 
 def in_groups(model: Any) -> bool:
@@ -217,8 +229,8 @@ def cast_by_layer(model: Any, dtype: torch.dtype) -> Any:
 
     The numbers are those of a U-Net that was cast whole.
     """
-    from diffusers.hooks import apply_layerwise_casting
-    from diffusers.hooks.layerwise_casting import _GO_LC_SUPPORTED_PYTORCH_LAYERS as CASTABLE
+    from diffusers.hooks._common import _GO_LC_SUPPORTED_PYTORCH_LAYERS as CASTABLE
+    from diffusers.hooks.layerwise_casting import apply_layerwise_casting
 
     stored = model.dtype
     for module in model.modules():
@@ -230,12 +242,12 @@ def cast_by_layer(model: Any, dtype: torch.dtype) -> Any:
 
 
 def _ungroup(model: Module) -> None:
-    from diffusers.hooks import HookRegistry
     from diffusers.hooks.group_offloading import (
         _GROUP_OFFLOADING,
         _LAYER_EXECUTION_TRACKER,
         _LAZY_PREFETCH_GROUP_OFFLOADING,
     )
+    from diffusers.hooks.hooks import HookRegistry
 
     registry = HookRegistry.check_if_exists_or_initialize(model)
     for name in (_GROUP_OFFLOADING, _LAYER_EXECUTION_TRACKER, _LAZY_PREFETCH_GROUP_OFFLOADING):

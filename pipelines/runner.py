@@ -230,7 +230,9 @@ class _Drawing:
         reuse = Reuse(self.shared.reuse)
         predict = reuse.counting(predict, start.begin)
         shown = model.image_prompt.shown_to(model.unet) if model.image_prompt else nullcontext()
-        with shown, accelerated(model.unet), reuse.within(model.unet):
+        beside = accelerated(control.net) if control else nullcontext()
+        offload.bring(model.unet)
+        with shown, beside, accelerated(model.unet), reuse.within(model.unet):
             return stages.denoise(
                 stages.seeing(predict, start.extra_channels),
                 scheduler,

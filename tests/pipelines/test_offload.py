@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 from torch.nn import Module
 
 from studio.errors import OutOfMemoryError
-from studio.pipelines import diffusers_folder, families, offload, vae_tiling
+from studio.pipelines import families, offload, vae_tiling
 from studio.pipelines.components import Components, load
 from studio.pipelines.offload import Residency
+from studio.pipelines.parts import model_class
 from studio.pipelines.placement import MEMORY, Runtime
 from studio.pipelines.text_to_image import text_to_image
 from tests.tiny import tiny_components, tiny_requests
@@ -183,7 +184,6 @@ def test_layers_in_groups_draw_the_same_picture(monkeypatch: pytest.MonkeyPatch)
     """diffusers' hooks, with the CPU in place of the GPU."""
     expected = pixels(draw(loaded("sdxl")))
     monkeypatch.setattr(Residency, "in_groups", property(lambda self: self.mode == "lowest"))
-    monkeypatch.setattr("studio.pipelines.parts.held_dtype", diffusers_folder.held_dtype)
     model = loaded("sdxl", "lowest")
     assert offload.in_groups(model.unet)
     assert (pixels(draw(model))[0] == expected[0]).all()
@@ -203,7 +203,7 @@ def test_a_model_that_does_not_fit_is_no_broken_model(monkeypatch: pytest.Monkey
     def fault(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    kind = diffusers_folder.model_class("unet")
+    kind = model_class("unet")
     monkeypatch.setattr(kind, "from_pretrained", fault)
     with pytest.raises(OutOfMemoryError, match=r"load plain \(needs .* GB") as caught:
         loaded()
@@ -231,7 +231,7 @@ def test_on_a_gpu_parts_wait_in_the_machines_memory(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     residency = Residency(runtime)
     names = ("text_encoder", "text_encoder_2", "unet", "vae")
-    text, text_2, unet, vae = (residency.take(name, lambda n=name: Card(n, log)) for name in names)
+    text, text_2, unet, vae = (residency.take(name, partial(Card, name, log)) for name in names)
     for part in (text, text_2, unet, unet):
         part()
     assert offload.room_for(vae) == 512
