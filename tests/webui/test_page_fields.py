@@ -25,7 +25,8 @@ def _read(form: Form, **changed: Any) -> dict[str, object]:
 
 
 def test_every_field_of_a_request_but_pictures_can_be_edited() -> None:
-    beside = ("refiner", "control", "ip_adapter", "lora", "embedding", "vae")  # for the command line and the doors
+    # For the command line and the doors alone.
+    beside = ("refiner", "control", "ip_adapter", "lora", "embedding", "vae", "reuse")
     expected = {name for name in Request.model_fields if not name.startswith(beside)}
     assert set(fields.CONTROLS) == expected - {"init_image", "mask"}
 
