@@ -61,14 +61,12 @@ class Asked:
     @classmethod
     def by(cls, request: Request) -> Asked:
         """What a request asks for, in its fields and in its prompts."""
-        named = [
-            *request.embedding,
-            *prompt_tags.embeddings(request.prompt),
-            *prompt_tags.embeddings(request.negative_prompt),
-        ]
+        named = {Path(name).name.removesuffix(_ENDING): name for name in request.embedding}
+        for prompt in (request.prompt, request.negative_prompt):
+            named |= {name: name for name in prompt_tags.embeddings(prompt) if name not in named}
         return cls(
             (*map(prompt_tags.lora_use, request.lora), *prompt_tags.loras(request.prompt)),
-            tuple(dict.fromkeys(named)),
+            tuple(named.values()),
             request.vae,
         )
 
