@@ -15,6 +15,7 @@ import torch
 
 from studio.pipelines.constant_text import ConstantText
 from studio.pipelines.fast_blocks import FastBlocks
+from studio.pipelines.graphs import graphs_of
 from studio.pipelines.overriding import overriding
 from studio.pipelines.packed_convolutions import PackedConvolutions
 
@@ -28,6 +29,8 @@ def accelerated(model: Any) -> Iterator[None]:
     if torch.is_grad_enabled() or not hasattr(model, "modules"):
         yield
         return
-    kinds = PackedConvolutions(), FastBlocks(), ConstantText()
+    graphs = graphs_of(model)
+    usual = PackedConvolutions(), FastBlocks(), ConstantText()
+    kinds = usual if graphs is None else (graphs,)
     with overriding(chain.from_iterable(kind.layers(model) for kind in kinds)):
         yield

@@ -15,6 +15,11 @@ Override = tuple[Module, Callable[..., Any]]
 _FORWARD = "forward"
 
 
+def overridden(layer: Module) -> bool:
+    """Whether something has taken over a layer's forward: this module, or an offload hook."""
+    return _FORWARD in layer.__dict__
+
+
 @contextmanager
 def overriding(overrides: Iterable[Override]) -> Iterator[None]:
     """Within, each layer computes ``function(layer, *inputs)``; afterwards it is as it was.
@@ -24,7 +29,7 @@ def overriding(overrides: Iterable[Override]) -> Iterator[None]:
     taken: list[Override] = []
     try:
         for layer, function in overrides:
-            if _FORWARD not in layer.__dict__:
+            if not overridden(layer):
                 taken.append((layer, partial(function, layer)))
                 layer.forward = taken[-1][1]
         yield

@@ -232,7 +232,7 @@ class _Drawing:
         shown = model.image_prompt.shown_to(model.unet) if model.image_prompt else nullcontext()
         beside = accelerated(control.net) if control else nullcontext()
         offload.bring(model.unet)
-        with shown, beside, accelerated(model.unet), reuse.within(model.unet):
+        with shown, beside, reuse.within(model.unet), accelerated(model.unet):
             return stages.denoise(
                 stages.seeing(predict, start.extra_channels),
                 scheduler,
