@@ -70,7 +70,8 @@ def _ridge(dx: Levels, dy: Levels) -> Levels:
 
 
 def scribble(levels: Levels) -> Levels:
-    """Dark strokes and outlines: a difference of Gaussians (Marr and Hildreth 1980), cut off.
+    """Strokes and outlines, darker in some colour than what is around: a difference of Gaussians
+    (Marr and Hildreth 1980), cut off.
 
     Args:
         levels: [H, W, 3], uint8; a photograph, or a drawing on something light.
@@ -82,7 +83,7 @@ def scribble(levels: Levels) -> Levels:
         ndimage.gaussian_filter(levels.astype(np.float32), (sigma, sigma, 0))
         for sigma in (_WIDE, _NARROW)
     )
-    return ((wide - narrow).min(axis=2) > _CONTRAST).astype(np.uint8) * 255
+    return ((wide - narrow).max(axis=2) > _CONTRAST).astype(np.uint8) * 255
 
 
 def invert(levels: Levels) -> Levels:

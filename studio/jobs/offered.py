@@ -46,6 +46,9 @@ class Offered:
         model = request.model if named else self.default
         if model not in known and model not in known.values():
             raise RequestError("model", model, "unknown here", valid=", ".join(known))
+        refiner = request.refiner
+        if refiner is not None and refiner not in known and refiner not in known.values():
+            raise RequestError("refiner", refiner, "unknown here", valid=", ".join(known))
         if any(mark in request.hires_upscaler for mark in "/\\"):
             raise RequestError(
                 "hires_upscaler", request.hires_upscaler, "not a name", valid="a name"

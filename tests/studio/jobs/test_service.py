@@ -233,6 +233,9 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(make: Make) -> None:
         {"init_image": "sha256:../../secret"},
         {"init_image": "sha256:" + "0" * 64},
         {"hires_scale": 2.0, "hires_upscaler": "../secret.pth"},
+        {"refiner": "/etc/passwd"},
+        {"control": "/etc", "control_image": "sha256:" + "0" * 64},
+        {"ip_adapter": "x", "ip_adapter_image": "/etc/passwd"},
         {"steps": 0},
     ],
 )
