@@ -155,6 +155,7 @@ class Residency:
             # What is made under inference mode could not be changed outside it.
             with quiet(), torch.inference_mode(mode=False):
                 model.load_state_dict(part.load().state_dict(), assign=True)
+            memory.give_back()
         part.present = True
 
     def _leave(self, part: _Part) -> None:
@@ -163,10 +164,9 @@ class Residency:
             return
         if self.device.type == "cuda":
             model.to("cpu")
-            torch.cuda.empty_cache()
         else:
             _empty(model)
-            memory.give_back()
+        memory.give_back()
         part.present = False
 
     def _group(self, model: Module) -> None:

@@ -5,7 +5,6 @@ Each rung that was needed is noted, and the notes stand in the picture's metadat
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from studio.errors import NotANumberError, OutOfMemoryError
-from studio.pipelines import offload
+from studio.pipelines import memory, offload
 from studio.pipelines.stages import decode
 from studio.pipelines.vae_tiling import SMALLEST, latent_scale, tile_edge
 
@@ -29,9 +28,7 @@ def attempt(run: Callable[[], T]) -> T | None:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    memory.give_back()
     return None
 
 

@@ -225,10 +225,9 @@ class Card(Module):
         self.log.append(self.name)
 
 
-def test_on_a_gpu_parts_wait_in_the_machines_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_gpu_parts_wait_in_the_machines_memory() -> None:
     runtime, log = Runtime("cpu", memory="low"), []  # type: ignore[var-annotated]
     object.__setattr__(runtime, "device", "cuda:0")
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     residency = Residency(runtime)
     names = ("text_encoder", "text_encoder_2", "unet", "vae")
     text, text_2, unet, vae = (residency.take(name, partial(Card, name, log)) for name in names)
