@@ -51,6 +51,8 @@ class UnetRecipe(Recipe):
         clip: folder that holds ``text_encoder/`` and ``tokenizer/``.
         pool: how many scenes are drawn and encoded before training begins.
         dropout: share of captions replaced by the empty one.
+        shift: how much noisier than evenly spread the times are (Esser et al. 2024, Scaling
+            Rectified Flow Transformers): what is drawn is decided where noise is high.
         snr: signal-to-noise ratio from which the loss is held down (Hang et al. 2023, min-SNR;
             only its upper clamp: low ratios decide backgrounds and keep their weight).
     """
@@ -62,6 +64,7 @@ class UnetRecipe(Recipe):
     pool: int = 30000
     dropout: float = 0.1
     chinese: float = 0.08
+    shift: float = 1.0
     snr: float = 5.0
     sheet_guidance: float = 4.0
 
@@ -69,10 +72,10 @@ class UnetRecipe(Recipe):
 class UnetObjective(nn.Module):
     """Denoising loss of latents [B, C, h, w] given text states [B, T, D]."""
 
-    def __init__(self, unet: Unet, snr: float) -> None:
+    def __init__(self, unet: Unet, snr: float, shift: float = 1.0) -> None:
         super().__init__()
         self.unet = unet
-        self.snr = snr
+        self.snr, self.shift = snr, shift
         self.signal: Tensor
         self.register_buffer("signal", noise_schedule().alphas_cumprod, persistent=False)
 
@@ -82,6 +85,7 @@ class UnetObjective(nn.Module):
         slices = (
             torch.arange(count, device=latents.device) + torch.rand_like(latents[:, 0, 0, 0])
         ) / count
+        slices = self.shift * slices / (1 + (self.shift - 1) * slices)
         times = (slices * 1000).long().clamp(max=999)
         alpha = self.signal[times].view(-1, 1, 1, 1)
         noise = torch.randn_like(latents)
@@ -142,7 +146,7 @@ class UnetPart:
         self, unet: Unet, vae: Vae, text_encoder: TextEncoder,
         tokenizer: Tokenizer, recipe: UnetRecipe, maker: SceneMaker, pool: Pool,
     ) -> None:  # fmt: skip
-        self.objective = UnetObjective(unet, recipe.snr)
+        self.objective = UnetObjective(unet, recipe.snr, recipe.shift)
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
         self.recipe, self.maker, self.pool = recipe, maker, pool
 
