@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
+from scipy import ndimage  # type: ignore[import-untyped]
 
 _LOW, _HIGH = 100, 200  # of Canny's gradients; what the published ControlNets were trained with
 _NARROW, _WIDE, _CONTRAST = 0.5, 5.0, 16.0  # of scribbles: blurs in pixels, levels of 255
@@ -40,7 +40,7 @@ def canny(levels: Levels) -> Levels:
     islands, count = ndimage.label(weak, _SQUARE)
     strong = np.zeros(count + 1, bool)
     strong[np.unique(islands[weak & (strength > _HIGH)])] = True
-    return (strong[islands] & weak).astype(np.uint8) * 255
+    return np.asarray(strong[islands] & weak, np.uint8) * 255
 
 
 def _sobel(channel: Levels, axis: int) -> Levels:
@@ -66,7 +66,7 @@ def _ridge(dx: Levels, dy: Levels) -> Levels:
     sloping = (here > before) & (here > after)
     across = (here > beside(0, -1)) & (here >= beside(0, 1))
     along = (here > beside(-1, 0)) & (here >= beside(1, 0))
-    return np.where(level, across, np.where(upright, along, sloping))
+    return np.asarray(np.where(level, across, np.where(upright, along, sloping)))
 
 
 def scribble(levels: Levels) -> Levels:
@@ -83,7 +83,7 @@ def scribble(levels: Levels) -> Levels:
         ndimage.gaussian_filter(levels.astype(np.float32), (sigma, sigma, 0))
         for sigma in (_WIDE, _NARROW)
     )
-    return ((wide - narrow).max(axis=2) > _CONTRAST).astype(np.uint8) * 255
+    return np.asarray((wide - narrow).max(axis=2) > _CONTRAST, np.uint8) * 255
 
 
 def invert(levels: Levels) -> Levels:

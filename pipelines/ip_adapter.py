@@ -135,12 +135,13 @@ def load(found: Found, unet: Any, runtime: Runtime) -> Adapter:
     from safetensors.torch import load_file
 
     kind: Any = UNet2DConditionLoadersMixin  # whose methods have no public counterpart
+    usual: Any = AttnProcessor2_0
     state: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
     for name, tensor in load_file(found.file).items():
         side, _, rest = name.partition(".")
         state.setdefault(side, {})[rest] = tensor
     plain = SimpleNamespace(
-        attn_processors=dict.fromkeys(unet.attn_processors, AttnProcessor2_0()), config=unet.config
+        attn_processors=dict.fromkeys(unet.attn_processors, usual()), config=unet.config
     )
     try:
         with quiet(), torch.random.fork_rng(devices=[]):

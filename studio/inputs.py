@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
@@ -101,7 +102,9 @@ class Inputs:
             RequestError: one is not at hand, or the mask and the init image differ in size.
         """
         names = {field: getattr(request, field) for field in PICTURES[2:]}
-        beside = {field: self.get(name, field) for field, name in names.items() if name is not None}
+        beside: dict[str, Any] = {
+            field: self.get(name, field) for field, name in names.items() if name is not None
+        }
         if request.init_image is None:
             return Sources(**beside)
         image = self.get(request.init_image)

@@ -116,9 +116,9 @@ def control_file(family: Family, net: Any) -> dict[str, Tensor]:
     def named(name: str) -> str:
         if name.startswith(hint):
             place, kind = name.removeprefix(hint).rsplit(".", 1)
-            numbers = {"conv_in": 0, "conv_out": 14}
-            number = numbers.get(place) if place in numbers else 2 * int(place.split(".")[1]) + 2
-            return f"input_hint_block.{number}.{kind}"
+            ends = {"conv_in": 0, "conv_out": 14}
+            index = ends[place] if place in ends else 2 * int(place.split(".")[1]) + 2
+            return f"input_hint_block.{index}.{kind}"
         if name.startswith("controlnet_down_blocks."):
             _, number, kind = name.split(".")
             return f"zero_convs.{number}.0.{kind}"

@@ -146,7 +146,7 @@ def test_a_control_image_of_other_proportions_is_fitted() -> None:
     control = Control(control_net(tiny_components()), lines(80), "crop", "invert", 1, 0, 1)
     hint = control.hint((64, 48))
     assert hint.shape == (1, 3, 48, 64)
-    assert (hint.min(), hint.max()) == (0, 1)
+    assert (hint.min().item(), hint.max().item()) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,8 @@ def theirs(kind: str, name: str, sampler: str = "Euler", **settings: Any) -> Ten
     folder = folder_of(name)
     parts: dict[str, Any] = {}
     if "ControlNet" in kind:
-        parts["controlnet"] = diffusers.ControlNetModel.from_pretrained(control_folder(folder))
+        kind_of_net: Any = diffusers.ControlNetModel
+        parts["controlnet"] = kind_of_net.from_pretrained(control_folder(folder))
     pipeline: Any = getattr(diffusers, kind).from_pretrained(folder, **parts)
     pipeline.set_progress_bar_config(disable=True)
     config = diffusers.DDIMScheduler.load_config(folder / "scheduler")
