@@ -72,6 +72,8 @@ class Graphs:
 
     def layers(self, unet: Any) -> Iterator[Override]:
         """The U-Net itself and its blocks, for ``overriding``; first renews what is kept."""
+        if unet.device.type == "cuda":  # tensor cores want channels last; values stay
+            unet.to(memory_format=torch.channels_last)
         weights = tuple(
             (each.data_ptr(), each.shape, each.stride(), each.dtype) for each in unet.parameters()
         )
