@@ -132,6 +132,17 @@ def find(kind: Kind, name: str) -> Path:
     raise ModelError(f"There is no {what} {name!r} in {own}.", valid=shown)
 
 
+def is_there(kind: Kind, name: str) -> bool:
+    """Whether the user has one file of that name; no for paths."""
+    try:
+        if is_path(name):
+            return False
+        find(kind, name)
+    except ModelError:
+        return False
+    return True
+
+
 def applied(kind: Kind, path: Path, weight: float | None = None) -> Applied:
     """The record of a file that takes part."""
     if path.is_dir():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from studio.errors import PromptError, RequestError
@@ -62,9 +63,26 @@ def spoken(prompt: str) -> str:
     return _LORA.sub(lambda tag: " " * len(tag[0]), prompt)
 
 
-def without(prompt: str, names: set[str]) -> str:
-    """The prompt without the tags of those LoRAs."""
-    return _LORA.sub(lambda tag: "" if tag[1].split(":")[0].strip() in names else tag[0], prompt)
+def sifted(prompt: str, keep: Callable[[str], bool]) -> tuple[str, tuple[str, ...]]:
+    """The prompt without the tags that cannot be used, or whose names are not to be kept.
+
+    Returns:
+        The prompt, and the names of those that were taken out.
+    """
+    lost: list[str] = []
+
+    def kept(tag: re.Match[str]) -> str:
+        try:
+            (use,) = loras(tag[0])
+        except PromptError:
+            use = Use(tag[1].split(":")[0])
+        else:
+            if keep(use.name):
+                return tag[0]
+        lost.append(use.name)
+        return ""
+
+    return _LORA.sub(kept, prompt), tuple(lost)
 
 
 def lora_use(text: str) -> Use:

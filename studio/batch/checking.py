@@ -11,6 +11,7 @@ from studio.batch.problems import Problem, from_error, shown
 from studio.errors import ModelError, PictureError, PromptError, RequestError
 from studio.facade import Studio
 from studio.inputs import ALPHA, HASHED, PICTURES, Inputs
+from studio.pipelines.adapter_files import Asked
 from studio.pipelines.request import Request
 
 _BLANK = {"prompt": "", "negative_prompt": "", "seed": 0, "variation_seed": 0}
@@ -29,6 +30,7 @@ class Checker:
         self._inputs = inputs
         self._studios: dict[str, Studio] = {}
         self._resolved: dict[str, Request | ModelError | RequestError] = {}
+        self._asked: dict[Asked, ModelError | None] = {}
         self._pictures: dict[str, str | PictureError] = {}
 
     def request(
@@ -74,16 +76,32 @@ class Checker:
         key = request.model_copy(update=_BLANK).to_json()
         if key not in self._resolved:
             try:
-                self._resolved[key] = self._resolve(request)
+                self._resolved[key] = self._resolve(request.model_copy(update=_BLANK))
             except (ModelError, RequestError) as error:
                 self._resolved[key] = error
         found = self._resolved[key]
         if isinstance(found, Request):
-            return found.model_copy(update=own), []
+            whole = found.model_copy(update=own)
+            problem = self._not_there(whole)
+            return (None if problem else whole), [_located(e, cells, lines) for e in problem]
         if isinstance(found, ModelError):
             reason = found.what.removeprefix(f"model = {request.model!r} ").rstrip(".")
             found = RequestError("model", request.model, reason, valid=found.valid)
         return None, [_located(found, cells, lines)]
+
+    def _not_there(self, request: Request) -> list[RequestError]:
+        """What the tags of a row's prompt ask for and cannot have."""
+        asked = Asked.by(request)
+        if asked not in self._asked:
+            try:
+                asked.check()
+                self._asked[asked] = None
+            except ModelError as error:
+                self._asked[asked] = error
+        found = self._asked[asked]
+        if found is None:
+            return []
+        return [RequestError("prompt", request.prompt, found.what.rstrip("."), valid=found.valid)]
 
     def _resolve(self, request: Request) -> Request:
         if request.model not in self._studios:

@@ -39,7 +39,7 @@ _HANDLED = {"Sampler", "Schedule type", "Size", "Denoising strength", "RNG", "Ti
 _SILENT = {"Model hash", "Version", "Batch", "Batch size", "Batch pos", "Hires size", "Parser",
            "Pipeline", "VAE hash", "Metadata scheme", "Lora hashes", "TI hashes", "Hashes",
            "Module 1", "Module 2", "Module 3", "Operations", "Backend", "Init image",
-           "Prompt lines"}  # fmt: skip
+           "Prompt lines", "Lora weights", "VAE"}  # fmt: skip
 _FOOOCUS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "prompt": ("prompt", text),
     "negative_prompt": ("negative_prompt", text),
@@ -51,7 +51,7 @@ _FOOOCUS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
 }
 _FOOOCUS_SILENT = {"base_model_hash", "metadata_scheme", "version", "created_by", "full_prompt",
                    "full_negative_prompt", "vae", "refiner_model_hash"}  # fmt: skip
-_EXTRA_NETWORK = re.compile(r"<(lora|lyco|hypernet):([^:>]+)[^>]*>")
+_EXTRA_NETWORK = re.compile(r"<(hypernet):([^:>]+)[^>]*>")
 
 
 def read_own(texts: Texts) -> Draft | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from PIL import ExifTags, Image
 
@@ -17,7 +18,8 @@ from studio.errors import PictureError, RequestError
 from studio.importing import comfyui, json_forms, parameters_form
 from studio.importing.draft import Draft
 from studio.picture_files import opened
-from studio.pipelines import cards
+from studio.pipelines import cards, prompt_tags
+from studio.pipelines.adapter_files import Kind, is_there
 from studio.pipelines.request import Request
 
 _LONGEST = 4_000_000  # characters of one text; graphs of ComfyUI are long, honest ones not so long
@@ -122,6 +124,24 @@ def _comment(raw: Any) -> str:
     return raw.decode("utf-8", "replace").strip("\0")
 
 
+def _drop_missing_files(draft: Draft, fields: dict[str, object]) -> None:
+    """Leaves LoRAs and the like that the user has by name; a recipe's paths are not followed."""
+    for field in ("prompt", "negative_prompt"):
+        kept = partial(is_there, "lora") if field == "prompt" else lambda _: False
+        fields[field], lost = prompt_tags.sifted(str(fields.get(field, "")), kept)
+        for name in lost:
+            draft.lose(f"The lora {name} is not applied.")
+    kinds: tuple[Kind, ...] = ("lora", "embedding", "vae")
+    for kind in kinds:
+        value = fields.get(kind) or ()
+        names = [value] if isinstance(value, str) else list(cast("tuple[str, ...]", value))
+        bare = [prompt_tags.lora_use(name).name if kind == "lora" else name for name in names]
+        for name in bare:
+            if not is_there(kind, name):
+                draft.lose(f"The {kind} {name} is not applied.")
+                fields.pop(kind, None)
+
+
 def _usable(draft: Draft) -> dict[str, object]:
     """The fields that a request takes; the others are noted and dropped one by one."""
     fields = dict(draft.fields)
@@ -135,6 +155,7 @@ def _usable(draft: Draft) -> dict[str, object]:
     for name in lost:
         del fields[name]
     fields.setdefault("prompt", "")
+    _drop_missing_files(draft, fields)
     while True:
         try:
             Request.of(**fields)

@@ -93,8 +93,8 @@ def test_quoted_values_and_lora(tmp_path: Path) -> None:
     found = read_any(_png(tmp_path, parameters=text))
     assert _fields(found)["sampler"] == "Euler a"
     assert found.notes == (
-        "The lora mist is not applied.",
         "Wildcard = a, b: c has no counterpart.",
+        "The lora mist is not applied.",
     )
 
 
