@@ -100,7 +100,7 @@ def compiled(module: nn.Module, inputs: Sequence[Tensor]) -> Run:
 
 def openvino(module: nn.Module, inputs: Sequence[Tensor]) -> Run:
     """OpenVINO, static shapes, fp32."""
-    import openvino as ov
+    import openvino as ov  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     converted = ov.convert_model(module, example_input=tuple(inputs))
     for port, tensor in zip(converted.inputs, inputs, strict=True):

@@ -112,11 +112,11 @@ def work(size_name: str, batch: int, device: str, dtype: torch.dtype) -> Work:
             pooled = torch.randn(2, batch, 1280, dtype=dtype)
             whole = (size.edge, size.edge)
             ids = torch.tensor([[*whole, 0, 0, *whole]] * batch, dtype=dtype)
-        sides = [
+        positive, negative = (
             Conditioning(texts[i], None if pooled is None else pooled[i], ids) for i in range(2)
-        ]
+        )
         latents = torch.randn(batch, 4, edge, edge)
-    return Work(size, unet.to(dtype).eval(), vae.to(dtype).eval(), *sides, latents)
+    return Work(size, unet.to(dtype).eval(), vae.to(dtype).eval(), positive, negative, latents)
 
 
 def _part(name: str, family: Family, tiny: bool) -> Any:
@@ -230,13 +230,13 @@ def candidates(shared: Work, names: Sequence[str]) -> Iterator[Candidate]:
 def reference(options: argparse.Namespace) -> Tensor:
     """Latents of the same weights in fp32: those of the measured precision, rounded as they are."""
     low = work(options.size, options.batch, options.device, _dtype(options))
-    texts = [
+    positive, negative = (
         Conditioning(
             text.embeds.float(), None if text.pooled is None else text.pooled.float(), text.time_ids
         )
         for text in (low.positive, low.negative)
-    ]
-    whole = Work(low.size, low.unet.float(), low.vae.float(), *texts, low.latents)
+    )
+    whole = Work(low.size, low.unet.float(), low.vae.float(), positive, negative, low.latents)
     return theirs(whole)()[0].cpu()
 
 

@@ -79,8 +79,7 @@ class FastBlocks:
 
 def residual(block: Any, x: Tensor, temb: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
     """``block(x, temb)`` for x [B, C, h, w] and the time [B, D]."""
-    h = functional.silu(block.norm1(x), inplace=True)
-    h = block.conv1(h)
+    h: Tensor = block.conv1(functional.silu(block.norm1(x), inplace=True))
     if temb is not None and block.time_emb_proj is not None:
         h += block.time_emb_proj(functional.silu(temb))[:, :, None, None]
     h = functional.silu(block.norm2(h), inplace=True)

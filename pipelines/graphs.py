@@ -43,7 +43,7 @@ class Recording:
     ) -> None:
         self.inputs = {name: tensor.clone() for name, tensor in inputs.items()}
         self.text: Tensor | None = None  # what was last copied into the input of that name
-        aside = torch.cuda.Stream()
+        aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(_WARM_UPS):

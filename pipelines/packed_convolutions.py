@@ -32,8 +32,8 @@ class PackedConvolutions:
 
     def layers(self, model: Any) -> Iterator[Override]:
         """The convolutions that gain by it, for ``overriding``: on the CPU, of smaller models."""
-        ours = torch.ops.mkldnn
-        if not (torch.backends.mkldnn.is_available() and hasattr(ours, _REORDER)):
+        backend: Any = torch.backends.mkldnn
+        if not (backend.is_available() and hasattr(torch.ops.mkldnn, _REORDER)):
             return
         layers = [layer for layer in model.modules() if type(layer) is Conv2d]
         if sum(layer.weight.nbytes for layer in layers) > _MOST_BYTES:

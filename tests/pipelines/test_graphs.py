@@ -140,6 +140,7 @@ def test_pictures_by_replay_equal_pictures_without(monkeypatch: pytest.MonkeyPat
     assert all(type(each) is Recording for each in graphs._kept[model.unet]._recordings.values())
     (again,) = text_to_image(model, requests)
     assert replayed.latents is not None
+    assert again.latents is not None
     assert torch.equal(replayed.latents, again.latents)
     monkeypatch.setattr("studio.pipelines.acceleration.graphs_of", lambda _: None)
     (plain,) = text_to_image(model, requests)

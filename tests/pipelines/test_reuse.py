@@ -71,8 +71,8 @@ def test_guidance_that_ends_on_the_way_computes_anew() -> None:
 
 
 def test_pictures_of_a_batch_keep_their_own_answers() -> None:
-    prompts = [{"prompt": "a cat"}, {"prompt": "a cat " * 9}]
-    requests = [tiny_requests(steps=4, reuse=2, **fields)[0] for fields in prompts]
+    prompts = "a cat", "a cat " * 9
+    requests = [tiny_requests(steps=4, reuse=2, prompt=prompt)[0] for prompt in prompts]
     together = list(text_to_image(tiny_model(), requests, batch_size=2))
     for request, result in zip(requests, together, strict=True):
         (alone,) = text_to_image(tiny_model(), [request])
