@@ -18,7 +18,7 @@ DEFAULTS = Defaults(
 
 WITHOUT_AN_IMAGE = {
     "init_image", "strength", "mask", "upscale", "noise_level", "hires_steps", "hires_strength",
-    "refiner", "refiner_start", "control", "control_image", "ip_adapter", "ip_adapter_image",
+    "refiner", "refiner_start", "control", "control_image", "ip_adapter", "ip_adapter_image", "vae",
 }  # fmt: skip
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
