@@ -5,8 +5,10 @@ What comes out shares all tensors that stay the same with the model, which itsel
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from studio.pipelines import attention
@@ -18,6 +20,9 @@ from studio.pipelines.offload import Residency
 from studio.pipelines.parts import PARTS, TOWERS
 from studio.pipelines.sharing import sharing_copy
 from studio.pipelines.textual_inversion import Vocabulary
+
+_Change = Callable[[str, Any], Any]
+"""What is done to a part of that name, in place; gives it back."""
 
 
 def adapted(components: Components, asked: Asked) -> Components:
@@ -56,29 +61,33 @@ def adapted(components: Components, asked: Asked) -> Components:
     return replace(components, adapters=tuple(records), **parts)
 
 
-def _loaded(components: Components, models: Any, changed: Any, vae: Any) -> dict[str, Any]:
+def _loaded(
+    components: Components, models: Mapping[str, Any], changed: _Change, vae: Path | None
+) -> dict[str, Any]:
     """The parts anew, sharing what they can; where parts come and go, so do these."""
     before = Residency.of(components.vae)
-    after = None if before is None else before.alike()
+    after = None
     if before is not None:
         before.make_room()
+        after = before.alike()
     parts = {}
     for part, model in models.items():
+        copied: Any = None
+        load: Callable[[], Any] = partial(_reloaded, before, part, changed)
         if part == "vae" and vae is not None:
             load = partial(external_vae, vae, model, components.runtime)
-            parts[part] = load() if after is None else after.take(part, load)
-        elif before is None or after is None:
-            parts[part] = changed(part, sharing_copy(model))
-        else:
-            stored = before.loader(part)
-
-            def load(part: str = part, stored: Any = stored) -> Any:
-                return changed(part, stored())
-
-            shared = part == "vae" or before.mode == "high"
-            copied = changed(part, sharing_copy(model)) if shared else None
+        elif part == "vae" or before is None or before.mode == "high":
+            copied = changed(part, sharing_copy(model))
+        if after is not None:
             parts[part] = after.take(part, load, copied)
+        else:
+            parts[part] = load() if copied is None else copied
     return parts
+
+
+def _reloaded(residency: Residency | None, part: str, changed: _Change) -> Any:
+    assert residency is not None, "only a residency asks again"
+    return changed(part, residency.loader(part)())
 
 
 def _tokenizer(part: str) -> str:

@@ -138,7 +138,8 @@ class Vocabulary:
         """
         i, table = self.towers.index(part), encoder.get_input_embeddings().weight
         rows = [table, *(embedding.vectors[i].to(table) for embedding in self.embeddings)]
-        encoder.set_input_embeddings(nn.Embedding.from_pretrained(torch.cat(rows), freeze=True))
+        joined = torch.cat(rows)
+        encoder.set_input_embeddings(nn.Embedding(*joined.shape, _weight=joined, _freeze=True))
         # By the default of old configs the text ends at its largest id, which now is a new word's.
         getattr(encoder, "text_model", encoder).eos_token_id = eos_token_id
 

@@ -43,7 +43,8 @@ def their_pipeline(family: str, **parts: Any) -> Any:
 @cache
 def _pristine(family: str) -> Any:
     pipeline: Any = getattr(diffusers, PIPELINES[family]).from_pretrained(tiny_folder(family))
-    pipeline.scheduler = diffusers.EulerDiscreteScheduler.from_config(pipeline.scheduler.config)
+    euler: Any = diffusers.EulerDiscreteScheduler  # which has no types
+    pipeline.scheduler = euler.from_config(pipeline.scheduler.config)
     return pipeline
 
 

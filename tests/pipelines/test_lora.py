@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from safetensors.torch import load_file
 from studio.errors import ModelError
 from studio.pipelines.adapter_files import Asked
 from studio.pipelines.adapters import adapted
+from studio.pipelines.families import named
+from studio.pipelines.lora_names import places
 from studio.pipelines.prompt_tags import Use
+from studio.pipelines.single_file import empty_part
 from tests import lora_files
 from tests.adapted import model, ours, same, their_pipeline, theirs
 from tests.lora_files import factors, lora_file
@@ -176,3 +180,46 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
     path = lora_file(tmp_path / "a.safetensors", broken, lora_files.kohya)
     with pytest.raises(ModelError, match="not finite"):
         adapted(model("sd1"), asked((path, 1.0)))
+
+
+REAL = {
+    "sd1": (
+        "lora_unet_up_blocks_3_attentions_2_transformer_blocks_0_ff_net_2",
+        "lora_unet_mid_block_attentions_0_proj_in",
+        "lora_unet_down_blocks_0_downsamplers_0_conv",
+        "lora_unet_up_blocks_1_resnets_0_conv_shortcut",
+        "lora_te_text_model_encoder_layers_11_self_attn_out_proj",
+        "unet.mid_block.attentions.0.transformer_blocks.0.attn1.processor.to_out",
+        "text_encoder.text_model.encoder.layers.11.mlp.fc1",
+    ),
+    "sdxl": (
+        "lora_unet_input_blocks_4_1_transformer_blocks_1_attn2_to_out_0",
+        "lora_unet_middle_block_1_transformer_blocks_9_ff_net_0_proj",
+        "lora_unet_output_blocks_5_1_proj_in",
+        "lora_unet_output_blocks_2_2_conv",
+        "lora_unet_output_blocks_8_0_skip_connection",
+        "lora_unet_input_blocks_3_0_op",
+        "lora_unet_input_blocks_1_0_emb_layers_1",
+        "lora_unet_label_emb_0_0",
+        "lora_unet_out_2",
+        "lora_te1_text_model_encoder_layers_11_mlp_fc2",
+        "lora_te2_text_model_encoder_layers_31_mlp_fc2",
+        "lora_te2_text_projection",
+        "unet.up_blocks.1.attentions.2.transformer_blocks.1.attn1.to_k",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_names_of_real_files_are_known(name: str) -> None:
+    """The published sizes; kohya's usual LoRA has 192 modules in SD 1.x, 722 in SDXL's U-Net."""
+    family = named(name)
+    assert family
+    known = places({part: empty_part(part, family) for part in (*family.towers, "unet")})
+    assert not set(REAL[name]) - known.keys()
+    usual = re.compile(
+        r"lora_unet_(?:input|output|middle|up|down|mid)_block\w*?_"
+        r"(?:proj_in|proj_out|to_[qkv]|to_out_0|ff_net_0_proj|ff_net_2)"
+    )
+    modules = {place.module for key, place in known.items() if usual.fullmatch(key)}
+    assert len(modules) == {"sd1": 192, "sdxl": 722}[name]

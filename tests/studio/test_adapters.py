@@ -45,7 +45,10 @@ def sha256(path: Path) -> str:
 
 
 def draw(studio: Studio, prompt: str = PROMPT, **fields: object) -> Picture:
-    (picture,) = studio.generate(prompt, **{"seed": 3, "steps": 2, **SIZE, **fields})
+    request = Request.of(
+        **{"prompt": prompt, "model": studio.model, "seed": 3, "steps": 2, **SIZE, **fields}
+    )
+    (picture,) = studio.generate(request)
     return picture
 
 
