@@ -22,7 +22,7 @@ from studio.pipelines.weights import Header, check, checked_weights
 
 log = logging.getLogger(__name__)
 
-_COPIES = 24  # of the U-Net's first activation at the peak; measured, see docs/memory.md
+_COPIES = 24  # of the U-Net's first activation at the peak: judged by the peaks in docs/memory.md
 _GROUPS = 0.08  # share of the weights that a GPU holds where layers come one after the other
 _SHARE = 0.9  # of the free memory that is planned with
 _GB = 1e9
