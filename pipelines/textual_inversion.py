@@ -139,7 +139,8 @@ class Vocabulary:
         i, table = self.towers.index(part), encoder.get_input_embeddings().weight
         rows = [table, *(embedding.vectors[i].to(table) for embedding in self.embeddings)]
         joined = torch.cat(rows)
-        encoder.set_input_embeddings(nn.Embedding(*joined.shape, _weight=joined, _freeze=True))
+        rows_in_all, width = joined.shape
+        encoder.set_input_embeddings(nn.Embedding(rows_in_all, width, _weight=joined, _freeze=True))
         # By the default of old configs the text ends at its largest id, which now is a new word's.
         getattr(encoder, "text_model", encoder).eos_token_id = eos_token_id
 
