@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy import ndimage
+from scipy import ndimage  # type: ignore[import-untyped]
 
 from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery, gallery, ranks
@@ -128,7 +128,7 @@ class Trials:
     def side(self) -> Trial:
         """On which half which of the two things is seen."""
         things = self._things()
-        cases = []
+        cases: list[Case] = []
         while len(cases) < 4 * self.each:
             (one, first), (two, second) = self.rng.sample(things, 2)
             if heldout(one, two):

@@ -130,6 +130,14 @@ def load(name_or_path: str, runtime: Runtime, *, allow_download: bool = False) -
         OutOfMemoryError: it does not fit.
     """
     about = card(name_or_path, allow_download=allow_download)
+    import torch
+
+    # Weights made under inference mode, where the caller is in it, could never be changed outside.
+    with torch.inference_mode(mode=False):
+        return _loaded(about, runtime)
+
+
+def _loaded(about: ModelCard, runtime: Runtime) -> Components:
     config = about.scheduler_config
     if about.family in ENLARGING:
         from studio.pipelines import upscaling

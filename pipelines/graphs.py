@@ -27,6 +27,7 @@ from studio.pipelines.seamless import is_circular
 
 _RECORDINGS = 4  # guidance on and off, and two more sizes
 _WARM_UPS = 2  # libraries choose their kernels and workspaces in them
+_CLOSE = 0.02  # of half precision; a recording gone wrong is off by far more
 _TEXT = "encoder_hidden_states"
 
 
@@ -112,7 +113,7 @@ class Graphs:
         if key not in self._recordings and not self._failed:
             try:
                 self._recordings[key] = self._recorded(unet, inputs)
-            except RuntimeError:  # no memory for a second set of activations, most likely
+            except RuntimeError:  # no memory for a second set of activations, or not trustworthy
                 self._failed = True
                 self.forget()
         return self._recordings.get(key)
@@ -137,6 +138,9 @@ class Graphs:
         device = inputs["x"].device
         recording = self.record(call, {name: each.to(device) for name, each in inputs.items()})
         recording.text = inputs[_TEXT]
+        drawn, expected = recording.replay(), call(recording.inputs)
+        if not torch.allclose(drawn.float(), expected.float(), rtol=_CLOSE, atol=_CLOSE):
+            raise RuntimeError("the recording computes something else than the U-Net")
         return recording
 
 

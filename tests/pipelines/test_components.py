@@ -158,3 +158,9 @@ def test_cards_are_read_without_torch() -> None:
         "sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_weights_loaded_under_inference_mode_can_be_changed_outside_it() -> None:
+    with torch.inference_mode():
+        model = load(str(tiny_components()), Runtime(device="cpu"))
+    assert not any(weight.is_inference() for weight in model.unet.parameters())
