@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from studio.errors import ModelError
+from studio.pipelines.fitting import opaque
 
 _STYLES = (
     "3d render", "flat style", "detailed", "gradient style", "simple cartoon style", "blob style",
@@ -146,10 +147,8 @@ def everyday_labels() -> tuple[str, ...]:
 
 def _pixels(picture: Image.Image, side: int) -> Tensor:
     """float [3, side, side] in [-1, 1]; the picture whole, transparency and borders white."""
-    whole = picture.convert("RGBA")
-    edge = max(whole.size)
-    canvas = Image.new("RGBA", (edge, edge), "white")
-    canvas.alpha_composite(whole, ((edge - whole.width) // 2, (edge - whole.height) // 2))
-    small = canvas.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+    small = ImageOps.pad(
+        opaque(picture.convert("RGBA")), (side, side), Image.Resampling.BICUBIC, color="white"
+    )
     values = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
     return values.view(side, side, 3).permute(2, 0, 1).float().div(127.5).sub(1)

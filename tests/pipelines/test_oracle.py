@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from studio.pipelines import components, stages
+from studio.pipelines import components
 from studio.pipelines.placement import Runtime
 from studio.pipelines.text_to_image import text_to_image
+from tests.drawn import before_rounding
 from tests.tiny import Prediction, tiny_model, tiny_requests
 
 # Some of diffusers' schedulers use numpy in a way that numpy deprecates.
@@ -83,20 +84,10 @@ def theirs(folder: Path, kind: str, options: dict[str, Any], **settings: Any) ->
 
 def ours(model: components.Components, patch: pytest.MonkeyPatch, **fields: Any) -> Tensor:
     """The same by us, taken just before it is rounded to 8 bits."""
-    pictures: list[Tensor] = []
-    to_pil = stages.to_pil
-
-    def spy(picture: Tensor) -> Any:
-        pictures.append(picture)
-        return to_pil(picture)
-
-    with patch.context() as patched:
-        patched.setattr(stages, "to_pil", spy)
-        requests = tiny_requests(
-            len(SEEDS), seed=SEEDS[0], prompt=PROMPT, negative_prompt=NEGATIVE, **fields
-        )
-        list(text_to_image(model, requests))
-    return (torch.stack(pictures) / 2 + 0.5).clamp(0, 1)
+    requests = tiny_requests(
+        len(SEEDS), seed=SEEDS[0], prompt=PROMPT, negative_prompt=NEGATIVE, **fields
+    )
+    return before_rounding(text_to_image(model, requests), patch)
 
 
 def compare(

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from studio.pipelines import stages
 from studio.pipelines.components import Components, load
 from studio.pipelines.drawing import draw
 from studio.pipelines.inputs import Sources
 from studio.pipelines.placement import Runtime
+from tests.drawn import before_rounding
 from tests.tiny import tiny_components, tiny_requests
 from tests.tiny_adapters import adapter_file, control_folder
 from tests.tiny_families import tiny_folder
@@ -89,18 +89,8 @@ def ours(
 ) -> Tensor:
     """A picture [1, 3, H, W] in [0, 1], taken just before it is rounded to 8 bits."""
     usual = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "seed": 5, "steps": 4}
-    pictures: list[Tensor] = []
-    to_pil = stages.to_pil
-
-    def spy(picture: Tensor) -> Any:
-        pictures.append(picture)
-        return to_pil(picture)
-
-    with patch.context() as patched:
-        patched.setattr(stages, "to_pil", spy)
-        requests = tiny_requests(**{**usual, "width": 64, "height": 64, **fields})
-        list(draw(model(name), requests, sources or Sources()))
-    return (torch.stack(pictures) / 2 + 0.5).clamp(0, 1)
+    requests = tiny_requests(**{**usual, "width": 64, "height": 64, **fields})
+    return before_rounding(draw(model(name), requests, sources or Sources()), patch)
 
 
 def held(name: str, **fields: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from studio.pipelines import stages
 from studio.pipelines.image_to_image import image_to_image
 from studio.pipelines.inpainting import inpainting
 from studio.pipelines.inputs import Sources
-from studio.pipelines.runner import Result
+from tests.drawn import before_rounding
 from tests.pipelines.test_oracle import NEGATIVE, PROMPT, SAMPLERS, SEEDS
 from tests.tiny import tiny_model, tiny_requests
 
@@ -73,21 +71,6 @@ def theirs(kind: str, folder: Path, key: tuple[str, str], **settings: Any) -> Te
     return torch.as_tensor(images)
 
 
-def decoded(results: Iterable[Result], patch: pytest.MonkeyPatch) -> Tensor:
-    """What was drawn, just before it is rounded to 8 bits."""
-    pictures: list[Tensor] = []
-    to_pil = stages.to_pil
-
-    def spy(picture: Tensor) -> Any:
-        pictures.append(picture)
-        return to_pil(picture)
-
-    with patch.context() as patched:
-        patched.setattr(stages, "to_pil", spy)
-        list(results)
-    return (torch.stack(pictures) / 2 + 0.5).clamp(0, 1)
-
-
 def requests(key: tuple[str, str], **fields: Any) -> Any:
     asked = {"seed": SEEDS[0], "prompt": PROMPT, "negative_prompt": NEGATIVE, "init_image": "x"}
     return tiny_requests(len(SEEDS), sampler=key[0], schedule=key[1], **{**asked, **fields})
@@ -99,7 +82,7 @@ def test_image_to_image_draws_the_same_picture(
 ) -> None:
     model = tiny_model("v_prediction")
     asked = requests(key, steps=6, strength=0.6)
-    drawn = decoded(image_to_image(model, asked, Sources(photo())), monkeypatch)
+    drawn = before_rounding(image_to_image(model, asked, Sources(photo())), monkeypatch)
     kind = "StableDiffusionImg2ImgPipeline"
     expected = theirs(kind, model.folder, key, num_inference_steps=6, strength=0.6)
     torch.testing.assert_close(drawn, expected, atol=1e-4, rtol=0)
@@ -120,7 +103,7 @@ def test_inpainting_draws_the_same_picture(
 ) -> None:
     model = tiny_model(inpainting=sees_mask)
     asked = requests(key, steps=4, strength=strength, mask="y")
-    drawn = decoded(inpainting(model, asked, Sources(photo(), disc())), monkeypatch)
+    drawn = before_rounding(inpainting(model, asked, Sources(photo(), disc())), monkeypatch)
     expected = theirs(
         "StableDiffusionInpaintPipeline",
         model.folder,

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from studio.errors import ModelError, RequestError
 from studio.facade import Studio
-from studio.pipelines import stages
 from studio.pipelines.components import Components, load, refined
 from studio.pipelines.drawing import draw
 from studio.pipelines.inputs import Sources
 from studio.pipelines.placement import Runtime
 from studio.pipelines.request import Request
+from tests.drawn import before_rounding
 from tests.tiny import tiny_requests
 from tests.tiny_families import tiny_folder
 
@@ -65,17 +65,7 @@ def request(**fields: Any) -> tuple[Request, ...]:
 def ours(components: Components, patch: pytest.MonkeyPatch, **fields: Any) -> Tensor:
     """A picture [1, 3, H, W] in [0, 1], taken just before it is rounded to 8 bits."""
     sources = fields.pop("sources", Sources())
-    pictures: list[Tensor] = []
-    to_pil = stages.to_pil
-
-    def spy(picture: Tensor) -> Any:
-        pictures.append(picture)
-        return to_pil(picture)
-
-    with patch.context() as patched:
-        patched.setattr(stages, "to_pil", spy)
-        list(draw(components, request(**fields), sources))
-    return (torch.stack(pictures) / 2 + 0.5).clamp(0, 1)
+    return before_rounding(draw(components, request(**fields), sources), patch)
 
 
 def same(drawn: Tensor, expected: Tensor) -> None:
