@@ -18,6 +18,7 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from studio.training.muon import Muon, is_inner_matrix
 from studio.training.recipe import LoopRecipe
 
 Batch = dict[str, Tensor]
@@ -48,6 +49,24 @@ def learning_rate(recipe: LoopRecipe, step: int) -> float:
     return recipe.learning_rate * up * down
 
 
+def optimizers(objective: nn.Module, recipe: LoopRecipe) -> list[torch.optim.Optimizer]:
+    """AdamW for all trainable weights of ``objective``, or Muon for its matrices and AdamW for
+    the rest."""
+    trainable = [(n, p) for n, p in objective.named_parameters() if p.requires_grad]
+    matrices = [p for n, p in trainable if recipe.muon and is_inner_matrix(n, p)]
+    taken = set(matrices)
+    adamw = torch.optim.AdamW(
+        [p for _, p in trainable if p not in taken],
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+    if not matrices:
+        return [adamw]
+    return [adamw, Muon(matrices, recipe.learning_rate, weight_decay=recipe.weight_decay)]
+
+
 def fit(part: Part, recipe: LoopRecipe, out: Path, *, resume: bool) -> None:
     """Train ``part`` for ``recipe.steps`` steps.
 
@@ -55,18 +74,12 @@ def fit(part: Part, recipe: LoopRecipe, out: Path, *, resume: bool) -> None:
     weights), ``sheet.png`` and ``log.jsonl`` (losses, learning rate, examples a second).
     """
     accelerator = Accelerator(mixed_precision=recipe.precision)
-    trainable = [p for p in part.objective.parameters() if p.requires_grad]
     part.objective.to(accelerator.device)
-    optimizer = torch.optim.AdamW(
-        trainable,
-        lr=recipe.learning_rate,
-        betas=recipe.betas,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
+    trainable = [p for p in part.objective.parameters() if p.requires_grad]
     ema = EMAModel(trainable, decay=recipe.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     ema.to(accelerator.device)
-    objective, optimizer = accelerator.prepare(part.objective, optimizer)
+    prepared = accelerator.prepare(part.objective, *optimizers(part.objective, recipe))
+    objective, changing = prepared[0], prepared[1:]
     accelerator.register_for_checkpointing(ema)
     first = _resume(accelerator, out) if resume else 0
     if accelerator.is_main_process and not resume:
@@ -82,14 +95,16 @@ def fit(part: Part, recipe: LoopRecipe, out: Path, *, resume: bool) -> None:
         torch.manual_seed(int(rng.integers(2**63)))
         batch = part.batch(rng, recipe.batch_size)
         batch = {name: value.to(accelerator.device) for name, value in batch.items()}
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step)
+        for optimizer in changing:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step)
         with accelerator.autocast():
             losses: Losses = objective(**batch)
         accelerator.backward(losses["loss"])
         accelerator.clip_grad_norm_(trainable, recipe.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in changing:
+            optimizer.step()
+            optimizer.zero_grad()
         ema.step(trainable)
         if accelerator.is_main_process:
             watch.saw(step, losses)

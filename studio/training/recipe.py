@@ -32,6 +32,7 @@ class LoopRecipe(Frozen):
         default=0, ge=0, description="last steps, where the rate falls to zero"
     )
     weight_decay: float = Field(default=0.01, ge=0)
+    muon: bool = Field(default=False, description="matrices learn by Muon, the rest by AdamW")
     betas: tuple[float, float] = (0.9, 0.99)
     clip_norm: float = Field(default=1.0, gt=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)

@@ -43,10 +43,13 @@ def train_vae(data: Path, out: Path, steps: int, *more: str, resume: bool = Fals
     return out
 
 
-def test_a_resumed_run_gives_the_same_curve_and_weights(data: Path, tmp_path: Path) -> None:
-    whole = train_vae(data, tmp_path / "whole", 6)
-    train_vae(data, tmp_path / "parts", 3)
-    parts = train_vae(data, tmp_path / "parts", 6, resume=True)
+@pytest.mark.parametrize("optimizer", ["loop.muon=false", "loop.muon=true"])
+def test_a_resumed_run_gives_the_same_curve_and_weights(
+    data: Path, tmp_path: Path, optimizer: str
+) -> None:
+    whole = train_vae(data, tmp_path / "whole", 6, optimizer)
+    train_vae(data, tmp_path / "parts", 3, optimizer)
+    parts = train_vae(data, tmp_path / "parts", 6, optimizer, resume=True)
     assert [step for step, _ in curve(parts)] == [1, 2, 3, 4, 5, 6]
     assert curve(parts) == curve(whole)
     name = "diffusion_pytorch_model.safetensors"

@@ -1,0 +1,74 @@
+"""Muon (Jordan et al. 2024): momentum whose matrices are made orthogonal before each step.
+
+Only for matrices inside a network; the first and last layer, norms and biases keep AdamW. Steps
+are scaled to the size AdamW's have (Liu et al. 2025, Muon is Scalable for LLM Training), so that
+one learning rate serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic whose iteration drives all singular values towards one."""
+SCALE = 0.2
+"""Root mean square of an update of AdamW, as a share of its learning rate."""
+
+
+def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
+    """The nearest matrix [m, n] with singular values near one, by Newton and Schulz's iteration."""
+    a, b, c = COEFFICIENTS
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.mT if tall else matrix).bfloat16()
+    x = x / (x.norm() + 1e-7)
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrix.dtype)
+
+
+def is_inner_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether Muon suits a weight: a matrix (or convolution) that is neither first nor last."""
+    return parameter.ndim >= 2 and not name.endswith(
+        ("conv_in.weight", "conv_out.weight", "positional_embedding", "cls_token")
+    )
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for matrices and convolutions [out, in, ...], with Nesterov's momentum and decoupled
+    weight decay. Learning rates are those of AdamW."""
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Change every parameter that has a gradient; ``closure`` is called for nothing else."""
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._change(parameter, parameter.grad, group)
+
+    def _change(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        held: Tensor = state["momentum"]
+        held.lerp_(gradient, 1 - group["momentum"])
+        update = orthogonal(gradient.lerp(held, group["momentum"]).flatten(1))
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        scale = SCALE * max(update.shape) ** 0.5
+        parameter.add_(update.view_as(parameter), alpha=-group["lr"] * scale)

@@ -1,0 +1,61 @@
+"""Muon: orthogonal updates, which weights they suit, and that it learns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from studio.training.loop import optimizers
+from studio.training.muon import Muon, is_inner_matrix, orthogonal
+from studio.training.recipe import LoopRecipe
+from studio.training.unet import UnetShape, build
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (16, 90), (90, 16)])
+def test_an_update_keeps_the_directions_and_levels_the_singular_values(
+    shape: tuple[int, int],
+) -> None:
+    torch.manual_seed(0)
+    left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    values = torch.linspace(1, 20, min(shape))
+    turned = left.mT @ orthogonal(left * values @ right) @ right.mT
+    assert turned.diagonal().min() > 0.6
+    assert turned.diagonal().max() < 1.25
+    torch.testing.assert_close(turned, turned.diagonal().diag(), atol=0.03, rtol=0)
+
+
+def test_the_first_step_has_the_size_of_one_of_adamw() -> None:
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.zeros(64, 32, 3, 3))
+    weight.grad = torch.randn_like(weight)
+    Muon([weight], lr=0.01).step()
+    assert weight.detach().square().mean().sqrt() == pytest.approx(0.2 * 0.01, rel=0.25)
+
+
+def test_it_learns_a_linear_map() -> None:
+    torch.manual_seed(0)
+    goal, layer = torch.randn(8, 12), nn.Linear(12, 8, bias=False)
+    optimizer = Muon(layer.parameters(), lr=0.2)
+    for step in range(200):
+        optimizer.param_groups[0]["lr"] = 0.2 * (1 - step / 200)
+        loss = (layer.weight - goal).square().mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert loss < 0.01
+
+
+def test_inner_matrices_only() -> None:
+    unet = build(UnetShape(channels=(32, 32)), torch.Size((4, 8, 8)), text_width=32)
+    inner = {name for name, weight in unet.named_parameters() if is_inner_matrix(name, weight)}
+    assert "down_blocks.0.resnets.0.conv1.weight" in inner
+    assert "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight" in inner
+    assert not any("norm" in name or name.endswith("bias") for name in inner)
+    assert not inner & {"conv_in.weight", "conv_out.weight"}
+    recipe = LoopRecipe(steps=1, batch_size=1, learning_rate=0.1, muon=True)
+    counts = [
+        sum(len(group["params"]) for group in optimizer.param_groups)
+        for optimizer in optimizers(unet, recipe)
+    ]
+    assert counts == [len(list(unet.parameters())) - len(inner), len(inner)]
