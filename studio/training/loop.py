@@ -108,10 +108,11 @@ def fit(part: Part, recipe: LoopRecipe, out: Path, *, resume: bool) -> None:
         ema.step(trainable)
         if accelerator.is_main_process:
             watch.saw(step, losses)
-        last = step + 1 == recipe.steps
-        if last or time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
-            _checkpoint(accelerator, part, ema, trainable, out, step + 1)
-            saved = time.monotonic()
+            last = step + 1 == recipe.steps
+            # By the clock of one process alone: the others wait for it in their next step.
+            if last or time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
+                _checkpoint(accelerator, part, ema, trainable, out, step + 1)
+                saved = time.monotonic()
     accelerator.wait_for_everyone()
 
 
@@ -124,9 +125,6 @@ def _checkpoint(
     step: int,
 ) -> None:
     """Save everything; a crash in between leaves the checkpoint before."""
-    accelerator.wait_for_everyone()
-    if not accelerator.is_main_process:
-        return
     fresh, kept = out / "checkpoint.new", out / "checkpoint"
     shutil.rmtree(fresh, ignore_errors=True)
     accelerator.save_state(str(fresh))
