@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+
+from fastapi import FastAPI
 
 from studio.jobs.service import Service
 from studio.webui.application import create_app
@@ -25,6 +28,15 @@ class Running(Server):
         self.up.set()
 
 
+def application(service: Service, settings: Settings, *, page: bool = True) -> FastAPI:
+    """The application, made within a loop: without a running one, Gradio leaves new ones open."""
+
+    async def build() -> FastAPI:
+        return create_app(service, settings, page=page)
+
+    return asyncio.run(build())
+
+
 @contextmanager
 def serving(
     service: Service, settings: Settings | None = None, *, page: bool = False
@@ -34,7 +46,7 @@ def serving(
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     settings = replace(settings or Settings(), port=port)
-    server = Running(create_app(service, settings, page=page), service, settings, warm=None)
+    server = Running(application(service, settings, page=page), service, settings, warm=None)
     server.up = threading.Event()
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio
 import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from studio.webui.application import create_app
 from studio.webui.logins import Logins, hashed
 from studio.webui.settings import Settings
 from tests.studio.jobs.stub import stub_service
 from tests.webui.conftest import HERE
+from tests.webui.serving import application
 
 LOGIN = ("anna", "correct horse")
 LIMIT = 100_000
@@ -33,12 +31,7 @@ def client(folder: Path) -> Iterator[TestClient]:
     service.start()
     login = Logins({LOGIN[0]: hashed(LOGIN[1])})
     settings = Settings(logins=login, max_body_bytes=LIMIT)
-
-    async def build() -> FastAPI:  # without a running loop, Gradio leaves new ones open
-        return create_app(service, settings)
-
-    app = asyncio.run(build())
-    with TestClient(app, HERE, raise_server_exceptions=False) as client:
+    with TestClient(application(service, settings), HERE, raise_server_exceptions=False) as client:
         client.auth = LOGIN
         yield client
     service.stop(finish=False)
