@@ -78,7 +78,7 @@ def ranks(features: Features, prototypes: Features, right: Sequence[int]) -> lis
         right: index of the prototype of each picture.
     """
     centre = prototypes.mean(0)
-    similar = _unit(features - centre) @ _unit(prototypes - centre).T
+    similar = unit(features - centre) @ unit(prototypes - centre).T
     own = similar[np.arange(len(right)), right][:, None]
     return [int(n) for n in (similar > own).sum(1)]
 
@@ -169,7 +169,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _unit(vectors: Features) -> Features:
+def unit(vectors: Features) -> Features:
+    """Each row scaled to length one."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
     units: Features = (vectors / lengths.clip(1e-8)).astype(np.float32)
     return units

@@ -17,7 +17,9 @@ from PIL import Image
 from rich.progress import track
 
 from benchmarks.features import FeatureExtractor, Features
+from benchmarks.judge import unit
 from benchmarks.sheet import PROMPTS, draw, labelled_sheet, read_prompts
+from studio.pipelines.fitting import opaque
 from studio.training.dataset import Drawings
 
 
@@ -25,7 +27,7 @@ def nearest(features: Features, known: Features) -> tuple[list[int], list[float]
     """Index of the row of ``known`` [M, D] nearest to each of ``features`` [N, D], and the cosine
     after the mean of ``known`` is taken away."""
     centre = known.mean(0)
-    cosines = _unit(features - centre) @ _unit(known - centre).T
+    cosines = unit(features - centre) @ unit(known - centre).T
     return [int(n) for n in cosines.argmax(1)], [float(c) for c in cosines.max(1)]
 
 
@@ -57,20 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pairs, labels = [], []
         for prompt, picture, place, cosine in zip(prompts, pictures, places, drawn, strict=True):
             row = drawings.rows[seen[place]]
-            pairs += [picture, _on_white(shown[place])]
+            pairs += [picture, opaque(shown[place])]
             labels += [prompt, f"{cosine:.2f} {row.label['en']}, {row.style}"]
         labelled_sheet(pairs, labels).save(options.sheet)
         print(f"sheet {options.sheet}: left the picture, right its nearest training drawing")
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    paper = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(paper, picture.convert("RGBA")).convert("RGB")
-
-
-def _unit(vectors: Features) -> Features:
-    units: Features = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-8)
-    return units
 
 
 if __name__ == "__main__":

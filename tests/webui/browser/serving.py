@@ -9,9 +9,9 @@ from pathlib import Path
 import uvicorn
 
 from studio.jobs.service import Service
+from studio.webui.application import create_app
 from studio.webui.settings import Settings
 from tests.webui.browser.painter import Gate, Painter
-from tests.webui.serving import application
 
 
 class Server:
@@ -39,7 +39,7 @@ class Server:
         artist = self._painter if self._stub else None
         self.service = Service(self._folder, artist=artist)
         self.service.start()
-        app = application(self.service, Settings(port=self.port))
+        app = create_app(self.service, Settings(port=self.port))
         config = uvicorn.Config(
             app, host="127.0.0.1", port=self.port, log_level="error", ws="none",
             timeout_graceful_shutdown=1,
