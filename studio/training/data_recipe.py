@@ -63,6 +63,7 @@ class DataRecipe(Frozen):
     packages: tuple[Package, ...]
     labels: str = Field(description="package with labels and tags (emojibase-data)")
     keywords: str = Field(description="package with more English keywords (emojilib)")
+    faces: str | None = Field(None, description="package with the parts of cartoon faces")
     styles: tuple[Style, ...] = Field(min_length=1)
     without_groups: frozenset[str] = frozenset()
     without_subgroups: frozenset[str] = frozenset()

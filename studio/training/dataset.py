@@ -1,4 +1,4 @@
-"""Read a file of drawings that ``studio.training.drawings`` made. Needs numpy and Pillow only."""
+"""Read a file of drawings that ``studio.training.drawings`` made."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from studio.errors import ModelError
+from studio.training.faces import FaceParts
 
 _REMEDY = "a file made by studio.training.drawings.prepare"
 
@@ -41,10 +42,12 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Drawings:
-    """All drawings of a file: ``rows`` and, in their order, ``pixels`` uint8 [N, H, W, 4] RGBA."""
+    """All drawings of a file: ``rows`` and, in their order, ``pixels`` uint8 [N, H, W, 4] RGBA;
+    the parts of cartoon faces where it has them."""
 
     rows: tuple[Drawing, ...]
     pixels: npt.NDArray[np.uint8]
+    faces: FaceParts | None = None
 
     @classmethod
     def load(cls, path: Path, *, threads: int = 2) -> Drawings:
@@ -65,6 +68,11 @@ class Drawings:
                     lack = f"the picture of {missing[0]!r}" if missing else "any drawing"
                     raise ModelError(f"The file of drawings {path} lacks {lack}.", valid=_REMEDY)
                 encoded = [archive.read(_picture(row)) for row in rows]
+                faces = (
+                    FaceParts.from_json(archive.read("faces.json"))
+                    if "faces.json" in names
+                    else None
+                )
         except (zipfile.BadZipFile, KeyError, OSError, UnicodeDecodeError) as error:
             raise ModelError(
                 f"{path} ({path.stat().st_size} bytes) is not a whole file of drawings: {error}.",
@@ -75,7 +83,7 @@ class Drawings:
         for row, picture in zip(rows, pictures, strict=True):
             if picture is None or picture.shape != pictures[0].shape:  # type: ignore[union-attr]
                 raise ModelError(f"The picture of {row.id!r} in {path} is broken.", valid=_REMEDY)
-        return cls(rows, np.stack([picture for picture in pictures if picture is not None]))
+        return cls(rows, np.stack([picture for picture in pictures if picture is not None]), faces)
 
 
 def _picture(row: Drawing) -> str:

@@ -1,8 +1,9 @@
 """Render the named drawings of a data recipe into one file: pictures, captions, credits.
 
 The file is a plain zip. ``drawings.jsonl`` has one row a drawing, ``drawings/<id>.webp`` its
-picture (RGBA, the subject centred), ``recipe.yaml`` the recipe with the digests of what
-was used, ``credits.md`` whom to thank. The same recipe gives the same bytes.
+picture (RGBA, the subject centred), ``faces.json`` the parts of faces, ``recipe.yaml`` the recipe
+with the digests of what was used, ``credits.md`` whom to thank. The same recipe gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import yaml
 from studio.errors import OutputError, StudioError
 from studio.training.captions import Concept, name_index, plain_code, read_concepts, slug
 from studio.training.data_recipe import DataRecipe, Style
+from studio.training.faces import FaceParts
 from studio.training.icons import read_icons
 from studio.training.rendering import Rendered, Task, render
 from studio.training.sources import Source, fetch
@@ -88,7 +90,8 @@ def prepare(
             pictures[cell.id] = drawn.webp
         if progress:
             progress(index + 1, len(cells))
-    _write(out, rows, pictures, _stated(recipe, sources))
+    faces = FaceParts.read(sources[recipe.package(recipe.faces).name]) if recipe.faces else None
+    _write(out, rows, pictures, faces, _stated(recipe, sources))
     everyday = {row["concept"] for row in rows if row["everyday"]}
     return Summary(
         drawings=len(rows),
@@ -203,7 +206,11 @@ def credits(recipe: DataRecipe) -> str:
 
 
 def _write(
-    out: Path, rows: list[dict[str, object]], pictures: dict[str, bytes], recipe: DataRecipe
+    out: Path,
+    rows: list[dict[str, object]],
+    pictures: dict[str, bytes],
+    faces: FaceParts | None,
+    recipe: DataRecipe,
 ) -> None:
     jsonl = "".join(
         json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
@@ -218,6 +225,7 @@ def _write(
         "drawings.jsonl": jsonl.encode(),
         "recipe.yaml": yaml.safe_dump(stated, allow_unicode=True, sort_keys=True).encode(),
         **{f"drawings/{name}.webp": data for name, data in pictures.items()},
+        **({"faces.json": faces.to_json().encode()} if faces else {}),
     }
     part = out.with_name(f".{out.name}.part")
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,10 +19,11 @@ from PIL import Image
 from pydantic import Field
 
 from studio.training.dataset import Drawing, Drawings
+from studio.training.faces import HAIR, HAIR_COLOURS, Face
 from studio.training.recipe import Frozen
 
 Rng = np.random.Generator
-Kind = Literal["plain", "background", "hue", "size", "count", "pair"]
+Kind = Literal["plain", "background", "hue", "size", "count", "pair", "face"]
 Side = Literal["left", "right", "above", "below"]
 
 BACKGROUNDS: dict[str, tuple[str, tuple[int, int, int]]] = {
@@ -59,6 +61,7 @@ class SceneMix(Frozen):
     size: float = 0.07
     count: float = 0.07
     pair: float = 0.08
+    face: float = 0.0  # cartoon faces with named attributes, where the file has their parts
     everyday: float = 3.0  # weight of a drawing of an everyday thing against any other
     known: float = 0.0  # exponent: how much more a thing weighs that many sets of drawings show
     styles: dict[str, float] = Field(default_factory=dict)  # weight of a style, 1 where not named
@@ -76,13 +79,14 @@ class Placed:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows. ``background`` and ``hue`` are colour names."""
+    """What a picture shows: placed drawings or a face. ``background`` and ``hue`` are names."""
 
     kind: Kind
     placed: tuple[Placed, ...]
     background: str = "white"
     hue: str | None = None
     side: Side | None = None
+    face: Face | None = None
 
 
 def heldout_pair(*words: str) -> bool:
@@ -116,6 +120,8 @@ class SceneMaker:
         kinds = {kind: getattr(mix, kind) for kind in Kind.__args__}  # type: ignore[attr-defined]
         if not hued.any():
             kinds["hue"] = 0.0
+        if drawings.faces is None:
+            kinds["face"] = 0.0
         self.kinds = list(kinds)
         self.shares = np.array(list(kinds.values())) / sum(kinds.values())
         self.by_style: dict[str, npt.NDArray[np.int64]] = {
@@ -128,6 +134,8 @@ class SceneMaker:
         kind: Kind = self.kinds[int(rng.choice(len(self.kinds), p=self.shares))]
         if kind == "plain":
             return Scene(kind, (Placed(_pick(rng, self.any)),))
+        if kind == "face":
+            return self._face(rng)
         main = _pick(rng, self.everyday)
         if kind == "background":
             colour = list(BACKGROUNDS)[int(rng.integers(1, len(BACKGROUNDS)))]
@@ -136,7 +144,7 @@ class SceneMaker:
             return Scene(kind, (Placed(main, size=float(rng.uniform(0.75, 0.95))),), colour)
         if kind == "hue":
             main = _pick(rng, self.hued)
-            hue = list(HUES)[int(rng.integers(len(HUES)))]
+            hue = _name(rng, HUES)
             if heldout_pair(hue, self.label(main)):
                 return Scene("plain", (Placed(main),))
             return Scene(kind, (Placed(main),), hue=hue)
@@ -146,11 +154,7 @@ class SceneMaker:
             slack = (1 - size) / 2 * 0.6
             x, y = 0.5 + rng.uniform(-slack, slack, size=2)
             return Scene(kind, (Placed(main, float(x), float(y), size),))
-        background = (
-            "white"
-            if rng.random() < 0.7
-            else list(BACKGROUNDS)[int(rng.integers(len(BACKGROUNDS)))]
-        )
+        background = "white" if rng.random() < 0.7 else _name(rng, BACKGROUNDS)
         if kind == "count":
             return Scene(kind, _grid(rng, main, int(rng.integers(2, 6))), background)
         other = self._companion(rng, main)
@@ -165,6 +169,14 @@ class SceneMaker:
         weights = (self.weights[same] * (same != main)).cumsum()
         return int(same[_pick(rng, weights)]) if weights[-1] > 0 else _pick(rng, self.everyday)
 
+    def _face(self, rng: Rng) -> Scene:
+        """A face on a named background, its hair in no colour that is held out for it."""
+        assert self.drawings.faces is not None
+        face = self.drawings.faces.draw(rng)
+        while heldout_pair(face.hair_colour, HAIR[face.hair][0]):
+            face = replace(face, hair_colour=_name(rng, HAIR_COLOURS))
+        return Scene("face", (), _name(rng, BACKGROUNDS), face=face)
+
     def label(self, drawing: int) -> str:
         return self.drawings.rows[drawing].label["en"]
 
@@ -174,6 +186,10 @@ class SceneMaker:
         canvas = Image.new(
             "RGB", (side, side), _shade(BACKGROUNDS[scene.background][1], scene.background, rng)
         )
+        if scene.face:
+            assert self.drawings.faces is not None
+            drawn = self.drawings.faces.picture(scene.face, side)
+            canvas.paste(drawn, (0, 0), drawn)
         for placed in scene.placed:
             picture = Image.fromarray(self.drawings.pixels[placed.drawing])
             if scene.hue:
@@ -192,6 +208,10 @@ class SceneMaker:
 
 def _pick(rng: Rng, cumulative: npt.NDArray[np.float64]) -> int:
     return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+
+
+def _name(rng: Rng, named: Mapping[str, object]) -> str:
+    return list(named)[int(rng.integers(len(named)))]
 
 
 def _shade(rgb: tuple[int, int, int], name: str, rng: Rng) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from studio.training.dataset import Drawing
+from studio.training.faces import ACCESSORIES, HAIR, HAIR_COLOURS, Face
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Rng, Scene, mirrored
 
 _COLOUR_WORD = re.compile(
@@ -72,6 +73,8 @@ def caption(scene: Scene, rows: tuple[Drawing, ...], rng: Rng, *, chinese: float
         rows: all drawings, indexed by the scene's ``placed``.
         chinese: share of captions in Chinese (where the things have Chinese labels).
     """
+    if scene.face:
+        return face_caption(scene.face, scene.background, rng, chinese=rng.random() < chinese)
     if rng.random() < 0.5:
         scene = mirrored(scene)
     shown = [rows[placed.drawing] for placed in scene.placed]
@@ -133,6 +136,24 @@ def _chinese(scene: Scene, shown: list[Drawing], rng: Rng) -> str:
         text = f"{BACKGROUNDS[scene.background][0]}背景上的{text}"
     style = CHINESE_STYLE.get(_one(rng, shown[0].style_words))
     return f"{text}，{style}" if style and rng.random() < 0.7 else text
+
+
+def face_caption(
+    face: Face, background: str, rng: Rng | None = None, *, chinese: bool = False
+) -> str:
+    """``cartoon face, purple braided hair, glasses, green background``; with ``rng`` some of it is
+    left out at times."""
+    language = int(chinese)
+    colour = HAIR_COLOURS[face.hair_colour][0] if chinese else f"{face.hair_colour} "
+    ground = f"{BACKGROUNDS[background][0]}背景" if chinese else f"{background} background"
+    words = [f"{colour}{HAIR[face.hair][language]}"]
+    if face.accessory:
+        words.append(ACCESSORIES[face.accessory][language])
+    if background != "white":
+        words.append(ground)
+    if rng:
+        words = [word for word in words if rng.random() > 0.1]
+    return ("，" if chinese else ", ").join([("cartoon face", "卡通脸")[language], *words])
 
 
 def _size_word(scene: Scene, rng: Rng) -> str:
