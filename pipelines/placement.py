@@ -78,6 +78,13 @@ class Runtime:
         """
         return 8 if self.device.startswith("cuda") else 1
 
+    @property
+    def threads(self) -> int | None:
+        """Of the CPU, where it draws: their number decides in which order it adds up."""
+        import torch
+
+        return torch.get_num_threads() if self.device == "cpu" else None
+
     def wait(self) -> None:
         """Returns once the device has done all it was told, so that timings mean something."""
         import torch

@@ -282,6 +282,7 @@ def _picture(result: Drawn, components: Components) -> Picture:
         device=runtime.device.partition(":")[0],
         precision=runtime.precision,
         attention=runtime.attention,
+        threads=runtime.threads,
         pixel_sha256=pixel_sha256(result.image),
         timings=result.timings,
         recovery=result.recovery,

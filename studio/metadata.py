@@ -72,6 +72,7 @@ class Recipe(BaseModel):
         device: kind of device, such as ``cpu`` or ``cuda``.
         precision: number format of the weights, such as ``fp32``.
         attention: name of the attention backend.
+        threads: of the CPU, where it drew: another number adds up in another order.
         pixel_sha256: see :func:`pixel_sha256`; of the picture as drawn, before any lossy format.
         timings: seconds per stage.
         recovery: steps taken to recover on the way (out of memory, NaN), in order.
@@ -88,6 +89,7 @@ class Recipe(BaseModel):
     device: str
     precision: str
     attention: str
+    threads: int | None = None
     pixel_sha256: str
     timings: Timings | None = None
     recovery: tuple[str, ...] = ()

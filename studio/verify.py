@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from studio.errors import UnavailableError
@@ -87,7 +89,8 @@ def verify(
         if picture is not None:
             inputs.add(picture)
     asked = device, precision, attention
-    drawn = _draw(then, model or then.request.model, asked, memory, inputs)
+    with _threads(then.threads):
+        drawn = _draw(then, model or then.request.model, asked, memory, inputs)
     redrawn = drawn.image
     if kind == "JPEG":  # the file never held the very pixels: store the new ones the same way
         redrawn = Image.open(io.BytesIO(encode_picture(redrawn, drawn.recipe, ".jpg")))
@@ -127,9 +130,13 @@ def causes(then: Recipe, now: Recipe) -> tuple[str, ...]:
         files = [", ".join(f"{one.kind} {one.name} {one.sha256[:10]}" for one in recipe.adapters)
                  for recipe in (then, now)]  # fmt: skip
         found.append(f"other files beside the model: {files[0] or 'none'} then, {files[1]} now")
-    for name in ("device", "precision", "attention"):
-        if getattr(then, name) != getattr(now, name):
-            found.append(f"other {name}: {getattr(then, name)} then, {getattr(now, name)} now")
+    for name, what in (
+        ("device", "device"), ("precision", "precision"), ("attention", "attention"),
+        ("threads", "number of threads"),
+    ):  # fmt: skip
+        before, after = getattr(then, name), getattr(now, name)
+        if before != after and before is not None:
+            found.append(f"other {what}: {before} then, {after} now")
     for name, before in then.versions:
         after = getattr(now.versions, name)
         if before != after:
@@ -171,3 +178,14 @@ def _drawn(request: Request, runtime: Sequence[str], memory: str, inputs: Inputs
         inputs=inputs,
     )
     return next(studio.generate(request))
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """As many threads of the CPU as ``count``, where it is known."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(count or before)
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -64,6 +65,16 @@ def test_a_device_of_the_recipe_that_is_not_here_is_replaced(
     assert verify(path, device="auto").now.device != "cuda:99"
 
 
+def test_it_draws_with_as_many_threads_as_then(picture: Picture, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    assert picture.recipe.threads == before
+    recipe = picture.recipe.model_copy(update={"threads": before + 1})
+    path = tmp_path / "cat.png"
+    path.write_bytes(encode_picture(picture.image, recipe))
+    assert verify(path).now.threads == before + 1
+    assert torch.get_num_threads() == before
+
+
 def test_missing_weights_and_missing_recipes_are_told(picture: Picture, tmp_path: Path) -> None:
     request = picture.request.model_copy(update={"model": "gone"})
     path = tmp_path / "gone.png"
@@ -84,6 +95,7 @@ def test_missing_weights_and_missing_recipes_are_told(picture: Picture, tmp_path
         ("device", "cuda", "other device: cuda then, cpu now"),
         ("precision", "bf16", "other precision: bf16 then, fp32 now"),
         ("attention", "flash", "other attention: flash then, sdpa now"),
+        ("threads", 64, "other number of threads: 64 then"),
         ("recovery", ("decoded in tiles",), "other steps of recovery: decoded in tiles then"),
         (
             "other_weights",
