@@ -11,7 +11,6 @@ difference to eager. Making a candidate (compiling, converting) is timed apart.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import statistics
 import time
@@ -24,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.command_line import command_line
 from studio.pipelines.acceleration import accelerated
 from studio.pipelines.components import Components, load
 from studio.pipelines.placement import Runtime
@@ -199,9 +199,7 @@ def _quietly() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints both tables."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--model", default="mini", help="model or folder of weights (mini)")
+    parser = command_line("cpu", __doc__, model=True)
     parser.add_argument("--rounds", type=int, default=20, help="timed rounds (20)")
     parser.add_argument("--skip", nargs="*", default=[], choices=[*KINDS][1:], help="leave out")
     options = parser.parse_args(arguments)

@@ -22,6 +22,7 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.command_line import command_line
 from benchmarks.obedience import border_colour
 from benchmarks.sheet import draw, labelled_sheet
 from studio.training.dataset import Drawings
@@ -156,10 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.faces", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--data", type=Path, required=True, help="file made by studio train data")
-    parser.add_argument("--model", default="mini", help="model or folder of weights (mini)")
+    parser = command_line("faces", __doc__, model=True, data=True)
     parser.add_argument("--each", type=int, default=40, help="faces to draw (40)")
     parser.add_argument("--faces", type=int, default=3000, help="faces to learn from (3000)")
     parser.add_argument("--steps", type=int, default=1500, help="steps of learning (1500)")

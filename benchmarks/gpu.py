@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.command_line import command_line
 from studio.pipelines import stages
 from studio.pipelines.acceleration import accelerated
 from studio.pipelines.conditioning import Conditioning
@@ -251,8 +252,7 @@ def _wait() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints a line a candidate."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = command_line("gpu", __doc__)
     parser.add_argument("--size", choices=SIZES, default="sd15")
     parser.add_argument("--batch", type=int, default=1, help="pictures at once (1)")
     parser.add_argument("--pairs", type=int, default=20, help="timed rounds (20)")

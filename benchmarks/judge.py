@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor, Features
 from benchmarks.sheet import draw, labelled_sheet
 from studio.training.dataset import Drawing, Drawings
@@ -157,10 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.judge", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--data", type=Path, required=True, help="file made by studio train data")
-    parser.add_argument("--model", default="mini", help="model or folder of weights (mini)")
+    parser = command_line("judge", __doc__, model=True, data=True)
     parser.add_argument("--concepts", type=int, default=300, help="concepts told apart (300)")
     parser.add_argument("--steps", type=int, help="steps of each picture (the model's own)")
     parser.add_argument("--seed", type=int, default=0, help="seed of every picture (0)")

@@ -24,6 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmarks.command_line import command_line
+
 FAMILIES = {"sd15": "sd1", "sdxl": "sdxl"}
 MODES = ("high", "low", "lowest")
 _STATUS = Path("/proc/self/status")
@@ -122,8 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = command_line("memory", __doc__)
     parser.add_argument("--size", choices=[*FAMILIES, "mini"], default="mini")
     parser.add_argument("--memory", type=lambda text: text.split(","), default=list(MODES))
     parser.add_argument("--device", default="auto")

@@ -8,7 +8,6 @@ real drawings that training left out, against those it saw: two sets often draw 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor, Features
 from benchmarks.judge import unit
 from benchmarks.sheet import PROMPTS, draw, labelled_sheet, read_prompts
@@ -33,10 +33,7 @@ def nearest(features: Features, known: Features) -> tuple[list[int], list[float]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints how near pictures come to training drawings; saves the sheet of pairs."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.neighbours", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--data", type=Path, required=True, help="file made by studio train data")
-    parser.add_argument("--model", default="mini", help="model or folder of weights (mini)")
+    parser = command_line("neighbours", __doc__, model=True, data=True)
     parser.add_argument("--limit", type=int, default=32, help="prompts to draw (32)")
     parser.add_argument("--sheet", type=Path, help="PNG: every picture beside its neighbour")
     options = parser.parse_args(arguments)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
+from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery, gallery, ranks
 from benchmarks.sheet import draw, labelled_sheet
@@ -253,10 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.obedience", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--data", type=Path, required=True, help="file made by studio train data")
-    parser.add_argument("--model", default="mini", help="model or folder of weights (mini)")
+    parser = command_line("obedience", __doc__, model=True, data=True)
     parser.add_argument("--each", type=int, default=40, help="pictures a trial (40)")
     parser.add_argument("--sheet", type=Path, help="PNG of some of the drawn pictures")
     return parser.parse_args(arguments)

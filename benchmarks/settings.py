@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from PIL import Image
 
+from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
 from benchmarks.judge import caption, gallery, ranks, score
 from studio import Studio
@@ -54,10 +54,7 @@ def best_of(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the score, the median place and the seconds a picture of every setting."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.settings", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--data", type=Path, required=True, help="file made by studio train data")
-    parser.add_argument("--model", default="mini", help="model or folder of weights (mini)")
+    parser = command_line("settings", __doc__, model=True, data=True)
     parser.add_argument("--limit", type=int, default=60, help="prompts to draw (60)")
     parser.add_argument(
         "--try", dest="tries", type=setting, action="append", required=True, help="one setting"

@@ -5,13 +5,13 @@ python -m benchmarks.sheet --out docs/pictures/sheet.png
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 from rich.progress import track
 
+from benchmarks.command_line import command_line
 from studio import Studio
 from studio.contact_sheet import ContactSheet
 
@@ -45,11 +45,9 @@ def draw(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draws every prompt once and saves the sheet."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sheet", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = command_line("sheet", __doc__, model=True)
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--prompts", type=Path, default=PROMPTS, help="text file, one a line")
-    parser.add_argument("--model", default="mini", help="model or folder of weights (mini)")
     parser.add_argument("--steps", type=int, help="steps of each picture (the model's own)")
     parser.add_argument("--seed", type=int, default=0, help="seed of every picture (0)")
     options = parser.parse_args(arguments)

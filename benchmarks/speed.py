@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.command_line import command_line
 from benchmarks.sheet import PROMPTS, read_prompts
 from studio import Picture, Request, Studio
 
@@ -172,9 +173,7 @@ def _timed(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--model", default="mini", help="model or folder of weights (mini)")
+    parser = command_line("speed", __doc__, model=True)
     parser.add_argument("--device", default="auto", help="where to draw (auto)")
     parser.add_argument("--steps", type=int, default=20, help="denoising steps (20)")
     parser.add_argument("--sampler", default="DDIM", help="a sampler of diffusers' own (DDIM)")

@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.command_line import command_line
 from studio import Studio
 from studio.pipelines import stages, vae_tiling
 from studio.pipelines.tiling import over_tiles
@@ -151,9 +152,7 @@ def _held(device: torch.device, *, reset: bool = False, peak: bool = False) -> i
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tiling", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--model", default="mini", help="model or folder of weights (mini)")
+    parser = command_line("tiling", __doc__, model=True)
     parser.add_argument("--device", default="auto", help="where to draw (auto)")
     parser.add_argument("--size", type=int, default=512, help="pixels along an edge (512)")
     parser.add_argument("--tile", type=int, default=256, help="of a tile (256)")
