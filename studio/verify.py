@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from studio.errors import UnavailableError
@@ -183,6 +182,8 @@ def _drawn(request: Request, runtime: Sequence[str], memory: str, inputs: Inputs
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
     """As many threads of the CPU as ``count``, where it is known."""
+    import torch
+
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(count or before)

@@ -15,6 +15,7 @@ PARTS = {
     "data": "fetch the packages, render the pictures, write captions and splits",
     "vae": "train the autoencoder",
     "clip": "train the text encoder",
+    "words": "teach the text encoder synonyms and Chinese",
     "unet": "train the denoiser",
     "upscaler_data": "render drawings at both sizes, for the upscaler",
     "upscaler_vae": "find the upscaler's autoencoder",

@@ -20,7 +20,7 @@ from tests.training.face_parts import face_files
 @pytest.fixture(scope="module")
 def maker(tmp_path_factory: pytest.TempPathFactory) -> SceneMaker:
     drawings = Drawings.load(write_drawings(Path(tmp_path_factory.mktemp("faces")) / "d.zip"))
-    package = Package(name="faces", version="1.0.0", licence="MIT", credit="us")
+    package = Package(name="faces", version="1.0.0", licence="MIT", credit="us", sha256=None)
     parts = FaceParts.read(Source(package, "", face_files()))
     mix = SceneMix(plain=0, background=0, hue=0, size=0, count=0, pair=0, face=1)
     return SceneMaker(replace(drawings, faces=parts), mix)

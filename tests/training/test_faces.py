@@ -18,7 +18,7 @@ from studio.training.wording import caption, face_caption
 from tests.training.drawn import write_drawings
 from tests.training.face_parts import face_files
 
-PACKAGE = Package(name="faces", version="1.0.0", licence="MIT", credit="us")
+PACKAGE = Package(name="faces", version="1.0.0", licence="MIT", credit="us", sha256=None)
 ONLY_FACES = SceneMix(plain=0, background=0, hue=0, size=0, count=0, pair=0, face=1)
 FACE = Face("braids", "purple", "glasses", "#efcc9f", "normal", "smile")
 

@@ -1,0 +1,197 @@
+"""Teach the text tower other words for what it knows: synonyms, and Chinese.
+
+A copy of the tower learns to give, for a prompt in other words, the very states that the tower
+gives for the prompt in the words of the captions; for the captions themselves it keeps them. So a
+U-Net that was trained on the tower draws from the copy without having changed. Which label a word
+means, the sentence encoder says.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from studio.errors import StudioError
+from studio.training.clip import tokenize
+from studio.training.dataset import Drawing, Drawings
+from studio.training.loop import Batch, Losses, fit
+from studio.training.models import TextEncoder, Tokenizer
+from studio.training.options import TrainOptions
+from studio.training.recipe import Recipe
+from studio.training.scenes import BACKGROUNDS, Rng, SceneMaker, SceneMix
+from studio.training.teacher import Teacher
+from studio.training.wording import CHINESE_STYLE, caption, with_article
+
+T = TypeVar("T")
+
+
+class WordsRecipe(Recipe):
+    """Recipe of the other words.
+
+    Attributes:
+        clip: folder that holds ``text_encoder/`` and ``tokenizer/``.
+        captions: share of a batch that stays as it is.
+        chinese: share of a batch that is Chinese.
+        near: cosine from which a word means the label nearest to it.
+    """
+
+    mix: SceneMix = SceneMix()
+    clip: Path = Path("runs/clip/weights")
+    captions: float = 0.4
+    chinese: float = 0.25
+    near: float = 0.5
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A word (or a label in Chinese), and the label in English that it stands for."""
+
+    word: str
+    label: str
+
+
+class Meanings:
+    """What words mean among the labels of everyday drawings.
+
+    The words are the keywords of the drawings and the sentence encoder's own vocabulary.
+    """
+
+    def __init__(self, rows: tuple[Drawing, ...], teacher: Teacher, near: float) -> None:
+        labels = sorted({row.label["en"] for row in rows if row.everyday})
+        words = sorted({word for row in rows for word in row.keywords["en"]} | set(teacher.words()))
+        words = [word for word in words if word not in set(labels)]
+        known = teacher.embed(labels)
+        cosines, places = (teacher.embed(words) @ known.T).max(1)
+        self.synonyms = [
+            Meaning(word, labels[place])
+            for word, cosine, place in zip(words, cosines, places.tolist(), strict=True)
+            if cosine >= near
+        ]
+        chinese = {(row.label["zh"], row.label["en"]) for row in rows if row.label.get("zh")}
+        self.chinese = [Meaning(*pair) for pair in sorted(chinese)]
+
+
+class StatesObjective(nn.Module):
+    """Mean squared distance between the states [B, T, D] of tokens and wanted ones."""
+
+    def __init__(self, tower: TextEncoder) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, tokens: Tensor, wanted: Tensor, kept: Tensor) -> Losses:
+        states = self.tower(tokens).last_hidden_state
+        error = (states - wanted).square().mean((1, 2))
+        with torch.no_grad():
+            captions, others = error[kept].mean(), error[~kept].mean()
+        return {"loss": error.mean(), "captions": captions, "others": others}
+
+
+class WordsPart:
+    """The text tower as a part to train (see :class:`studio.training.loop.Part`)."""
+
+    def __init__(
+        self, tower: TextEncoder, tokenizer: Tokenizer, recipe: WordsRecipe, maker: SceneMaker,
+        meanings: Meanings,
+    ) -> None:  # fmt: skip
+        self.known = copy.deepcopy(tower).requires_grad_(False).eval()
+        self.objective = StatesObjective(tower)
+        self.tower, self.tokenizer, self.recipe = tower, tokenizer, recipe
+        self.maker, self.meanings = maker, meanings
+
+    def batch(self, rng: Rng, size: int) -> Batch:
+        """Prompts, and the states of what they mean."""
+        said, meant, kept = [], [], []
+        for _ in range(size):
+            way = rng.random()
+            kept.append(bool(way < self.recipe.captions))
+            if kept[-1]:
+                scene = self.maker.draw(rng)
+                text = caption(scene, self.maker.drawings.rows, rng)
+                pair = text, text
+            elif way < self.recipe.captions + self.recipe.chinese:
+                pair = in_chinese(_one(rng, self.meanings.chinese), rng)
+            else:
+                pair = in_english(_one(rng, self.meanings.synonyms), rng)
+            said.append(pair[0])
+            meant.append(pair[1])
+        device = next(self.tower.parameters()).device
+        with torch.no_grad():
+            tokens = tokenize(self.tokenizer, meant).to(device)
+            wanted = self.known.to(device)(tokens).last_hidden_state
+        return {
+            "tokens": tokenize(self.tokenizer, said), "wanted": wanted, "kept": torch.tensor(kept),
+        }  # fmt: skip
+
+    def save(self, folder: Path) -> None:
+        """``text_encoder/`` and ``tokenizer/`` in the layout of diffusers."""
+        self.tokenizer.save_pretrained(folder / "tokenizer")
+        self.tower.save_pretrained(folder / "text_encoder")
+
+    def sheet(self, path: Path) -> None:
+        """Nothing to look at: this part draws nothing."""
+
+
+def in_english(meaning: Meaning, rng: Rng) -> tuple[str, str]:
+    """A prompt with the word, and the same one with the label."""
+    return _said(meaning, rng, with_article, _english_background, str)
+
+
+def in_chinese(meaning: Meaning, rng: Rng) -> tuple[str, str]:
+    """A prompt in Chinese, and the same one in English."""
+    counted = ("", "一个", "一只")[int(rng.integers(3))]
+    return _said(
+        meaning, rng, lambda word: f"{counted}{word}",
+        lambda text, colour: f"{BACKGROUNDS[colour][0]}背景上的{text}", CHINESE_STYLE.__getitem__,
+    )  # fmt: skip
+
+
+def _said(
+    meaning: Meaning, rng: Rng, noun: Callable[[str], str],
+    on: Callable[[str, str], str], styled: Callable[[str], str],
+) -> tuple[str, str]:  # fmt: skip
+    said, meant = noun(meaning.word), with_article(meaning.label)
+    if rng.random() < 0.3:
+        colour = _one(rng, list(BACKGROUNDS))
+        said, meant = on(said, colour), _english_background(meant, colour)
+    if rng.random() < 0.3:
+        style = _one(rng, list(CHINESE_STYLE))
+        comma = "，" if styled is not str else ", "
+        said, meant = f"{said}{comma}{styled(style)}", f"{meant}, {style}"
+    return said, meant
+
+
+def _english_background(text: str, colour: str) -> str:
+    return f"{text} on {with_article(colour)} background"
+
+
+def _one(rng: Rng, choices: Sequence[T]) -> T:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def run(options: TrainOptions) -> None:
+    """``studio train words``."""
+    recipe = WordsRecipe.read(options, "words")
+    if options.data is None:
+        raise StudioError("Training needs drawings.", valid="--data FILE (studio train data)")
+    folder = options.init_from or recipe.clip
+    if not (folder / "text_encoder").exists():
+        raise StudioError(f"There is no text tower at {folder}.", valid="--set clip=FOLDER")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    maker = SceneMaker(Drawings.load(options.data), recipe.mix)
+    meanings = Meanings(maker.drawings.rows, Teacher(device), recipe.near)
+    print(f"{len(meanings.synonyms)} words, {len(meanings.chinese)} in Chinese", flush=True)
+    model: TextEncoder = CLIPTextModel
+    tower = model.from_pretrained(
+        folder / "text_encoder", dtype=torch.float32, use_safetensors=True, local_files_only=True
+    )
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    torch.manual_seed(recipe.loop.seed)
+    part = WordsPart(tower, tokenizer, recipe, maker, meanings)
+    fit(part, recipe.loop, options.out, resume=options.resume)

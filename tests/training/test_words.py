@@ -1,0 +1,121 @@
+"""Other words: a word gives the states of the label that it means, captions keep theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from studio.training.clip import ClipShape, to_transformers, tokenize, towers
+from studio.training.dataset import Drawings
+from studio.training.scenes import SceneMaker, SceneMix
+from studio.training.teacher import Teacher
+from studio.training.tokens import learn_tokenizer
+from studio.training.words import (
+    Meaning,
+    Meanings,
+    WordsPart,
+    WordsRecipe,
+    in_chinese,
+    in_english,
+)
+from tests.training.drawn import write_drawings
+
+RECIPE = WordsRecipe.model_validate(
+    {"near": 0.9, "loop": {"steps": 1, "batch_size": 1, "learning_rate": 1e-3}}
+)
+
+
+class Thesaurus:
+    """A teacher that knows that a sphere is a ball."""
+
+    def words(self) -> list[str]:
+        return ["sphere", "ball", "quickly"]
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        known = ["ball", "box", "brick", "plate", "quickly", "shape", "toy"]
+        places = [known.index("ball" if text == "sphere" else text) for text in texts]
+        return F.one_hot(torch.tensor(places), len(known)).float()
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> Drawings:
+    return Drawings.load(write_drawings(tmp_path_factory.mktemp("words") / "d.zip"))
+
+
+def test_near_words_mean_a_label_and_no_others(drawings: Drawings) -> None:
+    meanings = Meanings(drawings.rows, cast(Teacher, Thesaurus()), near=0.9)
+    assert meanings.synonyms == [Meaning("sphere", "ball")]
+    assert Meaning("球", "ball") in meanings.chinese
+
+
+def test_prompts_differ_in_the_word_alone() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        said, meant = in_english(Meaning("orb", "ball"), rng)
+        assert said == meant.replace("a ball", "an orb")
+    pairs = {in_chinese(Meaning("球", "ball"), rng) for _ in range(200)}
+    assert ("一个球", "a ball") in pairs
+    assert any(
+        said.startswith("红色背景上的") and "on a red background" in meant for said, meant in pairs
+    )
+
+
+def test_it_learns_the_word_and_keeps_the_captions(drawings: Drawings) -> None:
+    import open_clip  # type: ignore[import-untyped]
+
+    torch.manual_seed(0)
+    maker = SceneMaker(drawings, SceneMix())
+    meanings = Meanings(drawings.rows, cast(Teacher, Thesaurus()), near=0.9)
+    texts = [
+        "a ball",
+        "a sphere",
+        "a box",
+        "球",
+        "背景上的 on a background",
+        "detailed, flat style",
+    ]
+    shape = ClipShape(vocabulary=600, text_width=64, text_heads=1, text_layers=2)
+    tokenizer = learn_tokenizer(texts, shape.vocabulary, shape.window)
+    tower = to_transformers(open_clip.CLIP(**towers(shape)), shape, tokenizer)
+    part = WordsPart(tower, tokenizer, RECIPE, maker, meanings)
+
+    def states(text: str, *, known: bool = False) -> Tensor:
+        with torch.no_grad():
+            model = part.known if known else part.tower
+            return cast(Tensor, model(tokenize(tokenizer, [text])).last_hidden_state)
+
+    wanted, kept = states("a ball", known=True), states("a box", known=True)
+    before = F.mse_loss(states("a sphere"), wanted)
+    optimizer = torch.optim.AdamW(tower.parameters(), lr=1e-3)
+    rng = np.random.default_rng(0)
+    for _ in range(160):
+        loss = part.objective(**part.batch(rng, 16))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert F.mse_loss(states("a sphere"), wanted) < 0.3 * before
+    assert F.mse_loss(states("a box"), kept) < 0.3 * before
+    assert torch.equal(states("a ball", known=True), wanted)
+
+
+def test_it_writes_what_the_unet_reads(drawings: Drawings, tmp_path: Path) -> None:
+    import open_clip
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    shape = ClipShape(vocabulary=600, text_width=64, text_heads=1, text_layers=1)
+    tokenizer = learn_tokenizer(["a ball"], shape.vocabulary, shape.window)
+    tower = to_transformers(open_clip.CLIP(**towers(shape)), shape, tokenizer)
+    meanings = Meanings(drawings.rows, cast(Teacher, Thesaurus()), near=0.9)
+    part = WordsPart(tower, tokenizer, RECIPE, SceneMaker(drawings, SceneMix()), meanings)
+    part.save(tmp_path)
+    again = CLIPTextModel.from_pretrained(tmp_path / "text_encoder", local_files_only=True)
+    tokens = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer", local_files_only=True)
+    text = tokenize(tokens, ["a ball"])
+    torch.testing.assert_close(again(text).last_hidden_state, tower(text).last_hidden_state)
