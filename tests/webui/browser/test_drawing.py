@@ -20,7 +20,7 @@ def test_a_picture_forms_before_the_eyes(open_page: Open, server: Server) -> Non
     prompt_of(room).press("Control+Enter")
     for step in (1, 2, 3):
         server.gate.let(1)
-        expect(room.locator(".status")).to_contain_text(f"Step {step} of 20")
+        expect(room.locator(".status")).to_contain_text(f"Step {step} of 10")
     expect(room.locator("img.forming")).to_be_visible()
     expect(room.locator(".status")).to_contain_text("left")
     server.gate.open()
@@ -42,16 +42,16 @@ def test_a_job_is_found_again(open_page: Open, server: Server) -> None:
     server.gate.shut()
     draw(page, "a job to come back to")
     server.gate.let(3)
-    expect(page.locator("#tab-text_to_image .status")).to_contain_text("Step 3 of 20")
+    expect(page.locator("#tab-text_to_image .status")).to_contain_text("Step 3 of 10")
     expect(page).to_have_url(re.compile("job="))
     address = page.url
     page.reload()
     room = page.locator("#tab-text_to_image")
-    expect(room.locator(".status")).to_contain_text("Step 3 of 20")
+    expect(room.locator(".status")).to_contain_text("Step 3 of 10")
     expect(prompt_of(room)).to_have_value("a job to come back to")
     page.close()
     unknowing = open_page().locator("#tab-text_to_image")  # opened without the job's address
-    expect(unknowing.locator(".status")).to_contain_text("Step 3 of 20")
+    expect(unknowing.locator(".status")).to_contain_text("Step 3 of 10")
     server.gate.open()
     expect(unknowing.locator(".results img").first).to_be_visible()
     again = open_page(address).locator("#tab-text_to_image")
