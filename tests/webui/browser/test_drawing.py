@@ -28,7 +28,7 @@ def test_a_picture_forms_before_the_eyes(open_page: Open, server: Server) -> Non
     expect(room.locator(".status")).to_contain_text("Done in")
     expect(room.locator("img.forming")).to_have_count(0)
     room.get_by_role("button", name="Recipe of the picture").click()
-    expect(room.locator(".recipe textarea")).to_have_value(re.compile("^a barn at noon\nSteps: 20"))
+    expect(room.locator(".recipe textarea")).to_have_value(re.compile("^a barn at noon\nSteps: 10"))
     room.locator("button.reuse").click()
     expect(room.locator(".field-seed textarea, .field-seed input")).to_have_value(re.compile(r"\d"))
     with page.expect_download() as download:
