@@ -23,6 +23,7 @@ from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor, Features
 from benchmarks.sheet import draw, labelled_sheet
 from studio.training.dataset import Drawing, Drawings
+from studio.training.wording import with_article
 
 MIN_STYLES = 3
 """Fewer styles make no prototype that another style can be held against."""
@@ -130,8 +131,8 @@ def ceiling(real: Gallery) -> dict[str, list[int]]:
 
 
 def caption(label: str) -> str:
-    """``a <label>``, as the drawings' captions say it."""
-    return f"a {label}"
+    """``a <label>`` (``an``, or bare plurals), as the drawings' captions say it."""
+    return with_article(label)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

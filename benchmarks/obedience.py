@@ -1,4 +1,4 @@
-"""Does mini follow words, not just names? Style, background, side, count, synonyms, Chinese.
+"""Does mini follow words, not just names? Styles, colours, sides, sizes, counts, other words.
 
 Every trial asks for combinations that training left out, checks each picture by a program, and
 checks real scenes, composed of drawings, in the same way: that is the ceiling.
@@ -9,27 +9,24 @@ checks real scenes, composed of drawings, in the same way: that is the ceiling.
 from __future__ import annotations
 
 import argparse
-import colorsys
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
-from scipy import ndimage  # type: ignore[import-untyped]
 
+from benchmarks.checks import border_colour, extent, half, nearest_hue, parts
 from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery, gallery, ranks
 from benchmarks.sheet import draw, labelled_sheet
 from studio.training.dataset import Drawings
-from studio.training.scenes import BACKGROUNDS, COUNTS, Placed, Scene, SceneMaker, SceneMix
+from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Placed, Scene, SceneMaker, SceneMix
 from studio.training.scenes import heldout_pair as heldout
-from studio.training.wording import plural, with_article
+from studio.training.wording import on_background, plural, with_article, with_hue
 
-Pixels = npt.NDArray[np.uint8]
 STYLES = ("fluent-3d", "fluent-flat", "noto", "twemoji")
 """Those that a word of the issue names: 3d render, flat style, detailed, simple cartoon style."""
 SYNONYMS = {
@@ -81,7 +78,9 @@ class Trials:
         self.rng = random.Random(0)
 
     def all(self) -> tuple[Trial, ...]:
-        return (self.style(), self.background(), self.side(), self.count())
+        return (
+            self.style(), self.background(), self.hue(), self.side(), self.size(), self.count(),
+        )  # fmt: skip
 
     def style(self) -> Trial:
         """Nearest style, after what is common to all drawings of the thing is taken away."""
@@ -114,7 +113,7 @@ class Trials:
         colours = [name for name in BACKGROUNDS if name not in ("white", "light blue")]
         cases = [
             Case(
-                f"{with_article(label)} on {with_article(colour)} background",
+                on_background(with_article(label), colour),
                 Scene("background", (Placed(drawing, size=0.85),), colour),
                 colours.index(colour),
             )
@@ -125,6 +124,22 @@ class Trials:
         return Trial(
             "background", self._some(cases), lambda p, _: border_colour(p, colours), len(colours)
         )
+
+    def hue(self) -> Trial:
+        """Nearest named hue of what is drawn."""
+        hues = list(HUES)
+        rows = self.maker.drawings.rows
+        cases = [
+            Case(
+                with_article(with_hue(label, hue)),
+                Scene("hue", (Placed(drawing),), hue=hue),
+                hues.index(hue),
+            )
+            for label, drawing in self._things()
+            for hue in hues
+            if rows[drawing].hue is not None and heldout(hue, label)
+        ]
+        return Trial("hue", self._some(cases), lambda p, _: nearest_hue(p, hues), len(hues))
 
     def side(self) -> Trial:
         """On which half which of the two things is seen."""
@@ -145,6 +160,15 @@ class Trials:
             return int(near[0, 0] + near[1, 1] <= near[0, 1] + near[1, 0])
 
         return Trial("side", self._some(cases), check, 2)
+
+    def size(self) -> Trial:
+        """Whether the thing takes up more than two thirds of the picture's side."""
+        cases = [
+            Case(f"a {word} {label}", Scene("size", (Placed(drawing, size=size),)), large)
+            for label, drawing in self._things()
+            for large, (word, size) in enumerate((("small", 0.36), ("large", 0.96)))
+        ]
+        return Trial("size", self._some(cases), lambda p, _: int(extent(p) > 2 / 3), 2)
 
     def count(self) -> Trial:
         """Parts that stand apart on the background."""
@@ -179,40 +203,6 @@ class Trials:
 
     def _some(self, cases: Sequence[Case]) -> tuple[Case, ...]:
         return tuple(self.rng.sample(list(cases), min(self.each, len(cases))))
-
-
-def border_colour(picture: Image.Image, colours: Sequence[str]) -> int:
-    """Place of the named colour nearest to the median of a picture's border, in HSV."""
-    pixels = np.asarray(picture.convert("RGB"))
-    edge = np.concatenate([pixels[:4].reshape(-1, 3), pixels[-4:].reshape(-1, 3)])
-    seen = _cone(np.median(edge, axis=0))
-    return int(np.argmin([np.abs(seen - _cone(BACKGROUNDS[name][1])).sum() for name in colours]))
-
-
-def parts(picture: Image.Image) -> int:
-    """How many parts of over 1.5% of the picture stand apart on white."""
-    shown = np.asarray(picture.convert("L")) < 235
-    closed = ndimage.binary_closing(shown, iterations=2)
-    labels, found = ndimage.label(closed)
-    sizes = ndimage.sum_labels(closed, labels, range(1, found + 1))
-    return int((np.asarray(sizes) > 0.015 * shown.size).sum())
-
-
-def half(picture: Image.Image, side: int) -> Image.Image:
-    """The left (0) or right (1) half on a white square."""
-    width, height = picture.size
-    square = Image.new("RGB", (height, height), "white")
-    part = picture.crop((side * width // 2, 0, (side + 1) * width // 2, height))
-    square.paste(part, ((height - part.width) // 2, 0))
-    # As large as a single drawing would stand.
-    edge = height // 4
-    return square.crop((edge, edge, height - edge, height - edge))
-
-
-def _cone(rgb: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """HSV as a cone: hues matter where there is colour."""
-    h, s, v = colorsys.rgb_to_hsv(*(float(c) / 255 for c in rgb))
-    return np.array([s * v * np.cos(2 * np.pi * h), s * v * np.sin(2 * np.pi * h), v])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

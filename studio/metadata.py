@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from PIL import ExifTags, Image, PngImagePlugin
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from studio import __version__
 from studio.errors import OutputError, PictureError, RequestError
@@ -89,7 +89,7 @@ class Recipe(BaseModel):
     device: str
     precision: str
     attention: str
-    threads: int | None = None
+    threads: int | None = Field(None, ge=1, le=1024)
     pixel_sha256: str
     timings: Timings | None = None
     recovery: tuple[str, ...] = ()

@@ -49,6 +49,18 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
 
 
+def on_background(text: str, colour: str, *, chinese: bool = False) -> str:
+    """``a fox`` -> ``a fox on a blue background``; ``狐狸`` -> ``蓝色背景上的狐狸``."""
+    if chinese:
+        return f"{BACKGROUNDS[colour][0]}背景上的{text}"
+    return f"{text} on {with_article(colour)} background"
+
+
+def with_hue(noun: str, hue: str) -> str:
+    """``red apple``, ``green`` -> ``green apple``."""
+    return f"{hue} {_COLOUR_WORD.sub('', noun)}"
+
+
 def plural(noun: str) -> str:
     """``slice of pizza`` -> ``slices of pizza``; ``cherry`` -> ``cherries``."""
     head, of, rest = noun.partition(" of ")
@@ -83,7 +95,7 @@ def caption(scene: Scene, rows: tuple[Drawing, ...], rng: Rng, *, chinese: float
     style = _one(rng, shown[0].style_words)
     text = _english(scene, shown, rng)
     if scene.background != "white" or rng.random() < 0.05:
-        text += f" on {with_article(scene.background)} background"
+        text = on_background(text, scene.background)
     return f"{text}, {style}" if rng.random() < 0.7 else text
 
 
@@ -103,7 +115,7 @@ def _english(scene: Scene, shown: list[Drawing], rng: Rng) -> str:
     if scene.kind == "size":
         return f"a {_size_word(scene, rng)} {label}"
     if scene.hue:
-        return with_article(f"{scene.hue} {_COLOUR_WORD.sub('', label)}")
+        return with_article(with_hue(label, scene.hue))
     keywords = shown[0].keywords.get("en", ())
     way = rng.random()
     if scene.kind == "background" or way < 0.55 or not keywords:
@@ -133,7 +145,7 @@ def _chinese(scene: Scene, shown: list[Drawing], rng: Rng) -> str:
     else:
         text = f"{_one(rng, ('', '一个', '一只'))}{label}"
     if scene.background != "white":
-        text = f"{BACKGROUNDS[scene.background][0]}背景上的{text}"
+        text = on_background(text, scene.background, chinese=True)
     style = CHINESE_STYLE.get(_one(rng, shown[0].style_words))
     return f"{text}，{style}" if style and rng.random() < 0.7 else text
 

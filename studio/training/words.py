@@ -9,7 +9,7 @@ means, the sentence encoder says.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -27,7 +27,7 @@ from studio.training.options import TrainOptions
 from studio.training.recipe import Recipe
 from studio.training.scenes import BACKGROUNDS, Rng, SceneMaker, SceneMix
 from studio.training.teacher import Teacher
-from studio.training.wording import CHINESE_STYLE, caption, with_article
+from studio.training.wording import CHINESE_STYLE, caption, on_background, with_article
 
 T = TypeVar("T")
 
@@ -58,24 +58,21 @@ class Meaning:
 
 
 class Meanings:
-    """What words mean among the labels of everyday drawings.
+    """Other words for the labels of the drawings, by label.
 
-    The words are the keywords of the drawings and the sentence encoder's own vocabulary.
+    The synonyms are keywords of the drawings and the sentence encoder's own vocabulary.
     """
 
     def __init__(self, rows: tuple[Drawing, ...], teacher: Teacher, near: float) -> None:
         labels = sorted({row.label["en"] for row in rows if row.everyday})
         words = sorted({word for row in rows for word in row.keywords["en"]} | set(teacher.words()))
         words = [word for word in words if word not in set(labels)]
-        known = teacher.embed(labels)
-        cosines, places = (teacher.embed(words) @ known.T).max(1)
-        self.synonyms = [
-            Meaning(word, labels[place])
-            for word, cosine, place in zip(words, cosines, places.tolist(), strict=True)
-            if cosine >= near
-        ]
-        chinese = {(row.label["zh"], row.label["en"]) for row in rows if row.label.get("zh")}
-        self.chinese = [Meaning(*pair) for pair in sorted(chinese)]
+        cosines, places = (teacher.embed(words) @ teacher.embed(labels).T).max(1)
+        self.synonyms: dict[str, list[str]] = {}
+        for word, cosine, place in zip(words, cosines, places.tolist(), strict=True):
+            if cosine >= near:
+                self.synonyms.setdefault(labels[place], []).append(word)
+        self.chinese = {row.label["en"]: [zh] for row in rows if (zh := row.label.get("zh"))}
 
 
 class StatesObjective(nn.Module):
@@ -106,19 +103,20 @@ class WordsPart:
         self.maker, self.meanings = maker, meanings
 
     def batch(self, rng: Rng, size: int) -> Batch:
-        """Prompts, and the states of what they mean."""
+        """Prompts, and the states of what they mean; things as often as the scenes show them."""
         said, meant, kept = [], [], []
         for _ in range(size):
-            way = rng.random()
-            kept.append(bool(way < self.recipe.captions))
+            scene = self.maker.draw(rng)
+            label = self.maker.label(scene.placed[0].drawing) if scene.placed else ""
+            way = rng.random() - self.recipe.captions
+            others = self.meanings.chinese if way < self.recipe.chinese else self.meanings.synonyms
+            kept.append(bool(way < 0 or label not in others))
             if kept[-1]:
-                scene = self.maker.draw(rng)
                 text = caption(scene, self.maker.drawings.rows, rng)
                 pair = text, text
-            elif way < self.recipe.captions + self.recipe.chinese:
-                pair = in_chinese(_one(rng, self.meanings.chinese), rng)
             else:
-                pair = in_english(_one(rng, self.meanings.synonyms), rng)
+                say = in_chinese if others is self.meanings.chinese else in_english
+                pair = say(Meaning(_one(rng, others[label]), label), rng)
             said.append(pair[0])
             meant.append(pair[1])
         device = next(self.tower.parameters()).device
@@ -140,35 +138,25 @@ class WordsPart:
 
 def in_english(meaning: Meaning, rng: Rng) -> tuple[str, str]:
     """A prompt with the word, and the same one with the label."""
-    return _said(meaning, rng, with_article, _english_background, str)
+    return _said(with_article(meaning.word), meaning, rng, chinese=False)
 
 
 def in_chinese(meaning: Meaning, rng: Rng) -> tuple[str, str]:
     """A prompt in Chinese, and the same one in English."""
-    counted = ("", "一个", "一只")[int(rng.integers(3))]
-    return _said(
-        meaning, rng, lambda word: f"{counted}{word}",
-        lambda text, colour: f"{BACKGROUNDS[colour][0]}背景上的{text}", CHINESE_STYLE.__getitem__,
-    )  # fmt: skip
+    return _said(_one(rng, ("", "一个", "一只")) + meaning.word, meaning, rng, chinese=True)
 
 
-def _said(
-    meaning: Meaning, rng: Rng, noun: Callable[[str], str],
-    on: Callable[[str, str], str], styled: Callable[[str], str],
-) -> tuple[str, str]:  # fmt: skip
-    said, meant = noun(meaning.word), with_article(meaning.label)
+def _said(said: str, meaning: Meaning, rng: Rng, *, chinese: bool) -> tuple[str, str]:
+    """At times both on a background, at times both in a style."""
+    meant = with_article(meaning.label)
     if rng.random() < 0.3:
         colour = _one(rng, list(BACKGROUNDS))
-        said, meant = on(said, colour), _english_background(meant, colour)
+        said, meant = on_background(said, colour, chinese=chinese), on_background(meant, colour)
     if rng.random() < 0.3:
         style = _one(rng, list(CHINESE_STYLE))
-        comma = "，" if styled is not str else ", "
-        said, meant = f"{said}{comma}{styled(style)}", f"{meant}, {style}"
+        said += f"，{CHINESE_STYLE[style]}" if chinese else f", {style}"
+        meant += f", {style}"
     return said, meant
-
-
-def _english_background(text: str, colour: str) -> str:
-    return f"{text} on {with_article(colour)} background"
 
 
 def _one(rng: Rng, choices: Sequence[T]) -> T:

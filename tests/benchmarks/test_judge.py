@@ -90,3 +90,4 @@ def test_too_few_concepts_are_an_error() -> None:
 
 def test_a_caption_says_the_label() -> None:
     assert caption("red apple") == "a red apple"
+    assert caption("umbrella") == "an umbrella"

@@ -103,6 +103,7 @@ GOOD = make_recipe().model_dump_json()
         (GOOD.replace('"steps":20', '"steps":0'), "request.steps"),
         (GOOD.replace('"steps":20', '"steps":20,"magic":1'), "request.magic"),
         (GOOD.replace('"sampler":"Euler a"', '"sampler":"Eulr"'), "request.sampler"),
+        (GOOD.replace('"threads":null', '"threads":0'), "threads: Input"),
     ],
 )
 def test_a_picture_without_a_readable_recipe_says_why(

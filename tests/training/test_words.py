@@ -51,8 +51,8 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> Drawings:
 
 def test_near_words_mean_a_label_and_no_others(drawings: Drawings) -> None:
     meanings = Meanings(drawings.rows, cast(Teacher, Thesaurus()), near=0.9)
-    assert meanings.synonyms == [Meaning("sphere", "ball")]
-    assert Meaning("球", "ball") in meanings.chinese
+    assert meanings.synonyms == {"ball": ["sphere"]}
+    assert meanings.chinese["ball"] == ["球"]
 
 
 def test_prompts_differ_in_the_word_alone() -> None:
@@ -67,12 +67,12 @@ def test_prompts_differ_in_the_word_alone() -> None:
     )
 
 
-def test_it_learns_the_word_and_keeps_the_captions(drawings: Drawings) -> None:
+@pytest.fixture
+def part(drawings: Drawings) -> WordsPart:
+    """A small tower, and what it has to learn."""
     import open_clip  # type: ignore[import-untyped]
 
     torch.manual_seed(0)
-    maker = SceneMaker(drawings, SceneMix())
-    meanings = Meanings(drawings.rows, cast(Teacher, Thesaurus()), near=0.9)
     texts = [
         "a ball",
         "a sphere",
@@ -84,16 +84,19 @@ def test_it_learns_the_word_and_keeps_the_captions(drawings: Drawings) -> None:
     shape = ClipShape(vocabulary=600, text_width=64, text_heads=1, text_layers=2)
     tokenizer = learn_tokenizer(texts, shape.vocabulary, shape.window)
     tower = to_transformers(open_clip.CLIP(**towers(shape)), shape, tokenizer)
-    part = WordsPart(tower, tokenizer, RECIPE, maker, meanings)
+    meanings = Meanings(drawings.rows, cast(Teacher, Thesaurus()), near=0.9)
+    return WordsPart(tower, tokenizer, RECIPE, SceneMaker(drawings, SceneMix()), meanings)
 
+
+def test_it_learns_the_word_and_keeps_the_captions(part: WordsPart) -> None:
     def states(text: str, *, known: bool = False) -> Tensor:
         with torch.no_grad():
             model = part.known if known else part.tower
-            return cast(Tensor, model(tokenize(tokenizer, [text])).last_hidden_state)
+            return cast(Tensor, model(tokenize(part.tokenizer, [text])).last_hidden_state)
 
     wanted, kept = states("a ball", known=True), states("a box", known=True)
     before = F.mse_loss(states("a sphere"), wanted)
-    optimizer = torch.optim.AdamW(tower.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(part.tower.parameters(), lr=1e-3)
     rng = np.random.default_rng(0)
     for _ in range(160):
         loss = part.objective(**part.batch(rng, 16))["loss"]
@@ -105,17 +108,11 @@ def test_it_learns_the_word_and_keeps_the_captions(drawings: Drawings) -> None:
     assert torch.equal(states("a ball", known=True), wanted)
 
 
-def test_it_writes_what_the_unet_reads(drawings: Drawings, tmp_path: Path) -> None:
-    import open_clip
+def test_it_writes_what_the_unet_reads(part: WordsPart, tmp_path: Path) -> None:
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    shape = ClipShape(vocabulary=600, text_width=64, text_heads=1, text_layers=1)
-    tokenizer = learn_tokenizer(["a ball"], shape.vocabulary, shape.window)
-    tower = to_transformers(open_clip.CLIP(**towers(shape)), shape, tokenizer)
-    meanings = Meanings(drawings.rows, cast(Teacher, Thesaurus()), near=0.9)
-    part = WordsPart(tower, tokenizer, RECIPE, SceneMaker(drawings, SceneMix()), meanings)
     part.save(tmp_path)
     again = CLIPTextModel.from_pretrained(tmp_path / "text_encoder", local_files_only=True)
     tokens = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer", local_files_only=True)
     text = tokenize(tokens, ["a ball"])
-    torch.testing.assert_close(again(text).last_hidden_state, tower(text).last_hidden_state)
+    torch.testing.assert_close(again(text).last_hidden_state, part.tower(text).last_hidden_state)

@@ -1,0 +1,81 @@
+"""Programs that see what a picture shows: colours, hues, sizes, counts, halves."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy import ndimage  # type: ignore[import-untyped]
+
+from studio.training.scenes import BACKGROUNDS, HUES
+
+SPECK = 0.015
+"""Share of the picture up to which a part is a speck."""
+
+
+def border_colour(picture: Image.Image, colours: Sequence[str]) -> int:
+    """Place of the named colour nearest to the median of a picture's border, in HSV."""
+    pixels = np.asarray(picture.convert("RGB"))
+    edge = np.concatenate([pixels[:4].reshape(-1, 3), pixels[-4:].reshape(-1, 3)])
+    seen = _cone(np.median(edge, axis=0))
+    return int(np.argmin([np.abs(seen - _cone(BACKGROUNDS[name][1])).sum() for name in colours]))
+
+
+def parts(picture: Image.Image) -> int:
+    """How many parts stand apart on white, specks left out."""
+    shown, _, sizes = _components(picture)
+    return int((sizes > SPECK * shown.size).sum())
+
+
+def extent(picture: Image.Image) -> float:
+    """Larger side of what is drawn on white, specks left out, as a share of the picture's."""
+    shown, labels, sizes = _components(picture)
+    things = ndimage.find_objects(labels)
+    boxes = [box for box, size in zip(things, sizes, strict=True) if size > SPECK * shown.size]
+    if not boxes:
+        return 0.0
+    rows, columns = zip(*boxes, strict=True)
+    return max(
+        (max(s.stop for s in line) - min(s.start for s in line)) / side
+        for line, side in zip((rows, columns), shown.shape, strict=True)
+    )
+
+
+def nearest_hue(picture: Image.Image, hues: Sequence[str]) -> int:
+    """Place of the named hue nearest to the mean hue of what is drawn."""
+    pixels = np.asarray(picture.convert("HSV"), dtype=np.float64) / 255
+    drawn = pixels[(pixels[..., 1] >= 0.3) & (pixels[..., 2] >= 0.25)]
+    if not len(drawn):
+        return -1
+    mean = np.degrees(np.angle(np.exp(2j * np.pi * drawn[:, 0]).mean()))
+    return int(np.argmin([abs((mean - HUES[hue][1] + 180) % 360 - 180) for hue in hues]))
+
+
+def half(picture: Image.Image, side: int) -> Image.Image:
+    """The left (0) or right (1) half on a white square."""
+    width, height = picture.size
+    square = Image.new("RGB", (height, height), "white")
+    part = picture.crop((side * width // 2, 0, (side + 1) * width // 2, height))
+    square.paste(part, ((height - part.width) // 2, 0))
+    # As large as a single drawing would stand.
+    edge = height // 4
+    return square.crop((edge, edge, height - edge, height - edge))
+
+
+def _cone(rgb: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """HSV as a cone: hues matter where there is colour."""
+    h, s, v = colorsys.rgb_to_hsv(*(float(c) / 255 for c in rgb))
+    return np.array([s * v * np.cos(2 * np.pi * h), s * v * np.sin(2 * np.pi * h), v])
+
+
+def _components(
+    picture: Image.Image,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """What is not white [H, W], its connected parts [H, W] from 1 on, and their areas."""
+    shown = np.asarray(picture.convert("L")) < 235
+    closed = ndimage.binary_closing(shown, iterations=2)
+    labels, found = ndimage.label(closed)
+    return shown, labels, np.asarray(ndimage.sum_labels(closed, labels, range(1, found + 1)))
