@@ -38,10 +38,11 @@ def extent(picture: Image.Image) -> float:
     if not boxes:
         return 0.0
     rows, columns = zip(*boxes, strict=True)
-    return max(
+    extents = [
         (max(s.stop for s in line) - min(s.start for s in line)) / side
         for line, side in zip((rows, columns), shown.shape, strict=True)
-    )
+    ]
+    return float(max(extents))
 
 
 def nearest_hue(picture: Image.Image, hues: Sequence[str]) -> int:

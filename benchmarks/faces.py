@@ -22,8 +22,8 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.checks import border_colour
 from benchmarks.command_line import command_line
-from benchmarks.obedience import border_colour
 from benchmarks.sheet import draw, labelled_sheet
 from studio.training.dataset import Drawings
 from studio.training.faces import ACCESSORIES, HAIR, HAIR_COLOURS

@@ -89,7 +89,7 @@ class Recipe(BaseModel):
     device: str
     precision: str
     attention: str
-    threads: int | None = Field(None, ge=1, le=1024)
+    threads: int | None = Field(default=None, ge=1, le=1024)
     pixel_sha256: str
     timings: Timings | None = None
     recovery: tuple[str, ...] = ()
