@@ -138,10 +138,9 @@ class ImageTowerPart:
         """Both towers and the tokenizer, as :func:`studio.training.clip.load` reads them."""
         self.tokenizer.save_pretrained(folder / "tokenizer")
         text = convert_to_open_clip(self.text_encoder).state_dict()
-        state = {**text, **self.clip.state_dict()} | {
-            name: tensor for name, tensor in text.items() if name != "text_projection"
-        }
-        kept = {name: state[name].contiguous().clone() for name in self.clip.state_dict()}
+        text.pop("text_projection", None)  # learned here, not the encoder's
+        whole = self.clip.state_dict()
+        kept = {name: text.get(name, tensor).contiguous() for name, tensor in whole.items()}
         save_file(kept, folder / "clip.safetensors")
         shutil.copy(self.recipe.clip / "clip.json", folder)
 
