@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
+from studio.training.rendering import mean_hue
 from studio.training.scenes import BACKGROUNDS, HUES
 
 SPECK = 0.015
@@ -47,11 +48,10 @@ def extent(picture: Image.Image) -> float:
 
 def nearest_hue(picture: Image.Image, hues: Sequence[str]) -> int:
     """Place of the named hue nearest to the mean hue of what is drawn."""
-    pixels = np.asarray(picture.convert("HSV"), dtype=np.float64) / 255
-    drawn = pixels[(pixels[..., 1] >= 0.3) & (pixels[..., 2] >= 0.25)]
-    if not len(drawn):
+    share, mean_point = mean_hue(np.asarray(picture.convert("RGB")).reshape(-1, 3))
+    if not share:
         return -1
-    mean = np.degrees(np.angle(np.exp(2j * np.pi * drawn[:, 0]).mean()))
+    mean = np.degrees(np.angle(mean_point))
     return int(np.argmin([abs((mean - HUES[hue][1] + 180) % 360 - 180) for hue in hues]))
 
 

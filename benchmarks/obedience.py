@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.checks import border_colour, extent, half, nearest_hue, parts
 from benchmarks.command_line import command_line
-from benchmarks.features import FeatureExtractor
+from benchmarks.features import FeatureExtractor, Features
 from benchmarks.judge import Gallery, gallery, ranks
 from benchmarks.sheet import draw, labelled_sheet
 from studio.training.dataset import Drawings
@@ -55,12 +55,24 @@ class Case:
 
 @dataclass(frozen=True)
 class Trial:
-    """Cases, and a check: which answer a picture gives; right where it is the case's own."""
+    """Cases, and a check: which answer each picture gives; right where it is the case's own."""
 
     name: str
     cases: tuple[Case, ...]
-    check: Callable[[Image.Image, Case], int]
+    check: Callable[[Sequence[Image.Image], Sequence[Case]], Sequence[int]]
     options: int
+
+    def rate(self, pictures: Sequence[Image.Image]) -> float:
+        """Share of right answers of the pictures, one a case."""
+        right = [case.answer for case in self.cases]
+        return float(np.mean(np.asarray(self.check(pictures, self.cases)) == right))
+
+
+def one_by_one(
+    check: Callable[[Image.Image, Case], int],
+) -> Callable[[Sequence[Image.Image], Sequence[Case]], Sequence[int]]:
+    """A check that looks at every picture alone."""
+    return lambda pictures, cases: [check(p, c) for p, c in zip(pictures, cases, strict=True)]
 
 
 class Trials:
@@ -79,34 +91,53 @@ class Trials:
 
     def all(self) -> tuple[Trial, ...]:
         return (
-            self.style(), self.background(), self.hue(), self.side(), self.size(), self.count(),
+            *self.styles(), self.background(), self.hue(), self.side(), self.size(), self.count(),
         )  # fmt: skip
 
-    def style(self) -> Trial:
-        """Nearest style, after what is common to all drawings of the thing is taken away."""
+    def styles(self) -> tuple[Trial, Trial]:
+        """Nearest style, after what is common to all drawings of the thing is taken away.
+
+        "style" takes away what real drawings of it have in common: what the model gives all its
+        pictures, softness say, then counts as style. "style apart" takes away what the four
+        pictures themselves have in common: are they told apart as the words ask?
+        """
         rows, place = self.real.rows, {c: n for n, c in enumerate(self.real.concepts)}
         rest = self.real.features - self.prototypes[[place[row.concept] for row in rows]]
         means = np.stack(
             [rest[[row.style == style for row in rows]].mean(0) for style in STYLES]
         ).astype(np.float32)
         words = {row.style: row.style_words[0] for row in rows}
-        cases = [
-            Case(
-                f"{with_article(label)}, {words[style]}",
-                Scene("plain", (Placed(self.drawing[concept, style]),)),
-                STYLES.index(style),
+        sets = [
+            tuple(
+                Case(
+                    f"{with_article(label)}, {words[style]}",
+                    Scene("plain", (Placed(self.drawing[concept, style]),)),
+                    answer,
+                )
+                for answer, style in enumerate(STYLES)
             )
             for concept, label in zip(self.real.concepts, self.real.labels, strict=True)
-            for style in STYLES
-            if (concept, style) in self.drawing
+            if all((concept, style) in self.drawing for style in STYLES)
         ]
 
-        def check(picture: Image.Image, case: Case) -> int:
-            concept = self.maker.drawings.rows[case.scene.placed[0].drawing].concept
-            own = (self.extract([picture])[0] - self.prototypes[place[concept]])[None]
-            return [ranks(own, means, [n])[0] for n in range(len(STYLES))].index(0)
+        def nearest(own: Features) -> list[int]:
+            found = [ranks(own, means, [n] * len(own)) for n in range(len(STYLES))]
+            return [of_one.index(0) for of_one in zip(*found, strict=True)]
 
-        return Trial("style", self._some(cases), check, len(STYLES))
+        def alone(pictures: Sequence[Image.Image], cases: Sequence[Case]) -> list[int]:
+            concepts = [self.maker.drawings.rows[c.scene.placed[0].drawing].concept for c in cases]
+            return nearest(self.extract(pictures) - self.prototypes[[place[c] for c in concepts]])
+
+        def apart(pictures: Sequence[Image.Image], cases: Sequence[Case]) -> list[int]:
+            features = self.extract(pictures).reshape(-1, len(STYLES), means.shape[1])
+            own = features - features.mean(1, keepdims=True) + means.mean(0)
+            return nearest(own.reshape(len(cases), -1))
+
+        some = sets[: self.each // len(STYLES)]
+        return (
+            Trial("style", self._some([case for one in sets for case in one]), alone, len(STYLES)),
+            Trial("style apart", tuple(case for one in some for case in one), apart, len(STYLES)),
+        )
 
     def background(self) -> Trial:
         """Nearest named colour of the picture's border, by hue first."""
@@ -122,7 +153,10 @@ class Trials:
             if heldout(label, colour)
         ]
         return Trial(
-            "background", self._some(cases), lambda p, _: border_colour(p, colours), len(colours)
+            "background",
+            self._some(cases),
+            one_by_one(lambda p, _: border_colour(p, colours)),
+            len(colours),
         )
 
     def hue(self) -> Trial:
@@ -139,7 +173,9 @@ class Trials:
             for hue in hues
             if rows[drawing].hue is not None and heldout(hue, label)
         ]
-        return Trial("hue", self._some(cases), lambda p, _: nearest_hue(p, hues), len(hues))
+        return Trial(
+            "hue", self._some(cases), one_by_one(lambda p, _: nearest_hue(p, hues)), len(hues)
+        )
 
     def side(self) -> Trial:
         """On which half which of the two things is seen."""
@@ -159,7 +195,7 @@ class Trials:
             near = seen @ (two - self.prototypes.mean(0)).T
             return int(near[0, 0] + near[1, 1] <= near[0, 1] + near[1, 0])
 
-        return Trial("side", self._some(cases), check, 2)
+        return Trial("side", self._some(cases), one_by_one(check), 2)
 
     def size(self) -> Trial:
         """Whether the thing takes up more than two thirds of the picture's side."""
@@ -168,7 +204,7 @@ class Trials:
             for label, drawing in self._things()
             for large, (word, size) in enumerate((("small", 0.36), ("large", 0.96)))
         ]
-        return Trial("size", self._some(cases), lambda p, _: int(extent(p) > 2 / 3), 2)
+        return Trial("size", self._some(cases), one_by_one(lambda p, _: int(extent(p) > 2 / 3)), 2)
 
     def count(self) -> Trial:
         """Parts that stand apart on the background."""
@@ -186,7 +222,7 @@ class Trials:
             for label, drawing in self._things()
             for number in spots
         ]
-        return Trial("count", self._some(cases), lambda p, _: parts(p), 3)
+        return Trial("count", self._some(cases), one_by_one(lambda p, _: parts(p)), 3)
 
     def names(self, prompts: Sequence[tuple[str, str]], model: str) -> float:
         """Share of prompts whose picture is named rightly; (prompt, label) pairs."""
@@ -215,14 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rng = np.random.default_rng(0)
         real = [Image.fromarray(trials.maker.picture(case.scene, rng)) for case in trial.cases]
         drawn = draw([case.prompt for case in trial.cases], options.model, seed=0)
-        rates = [
-            np.mean(
-                [trial.check(p, c) == c.answer for p, c in zip(pictures, trial.cases, strict=True)]
-            )
-            for pictures in (real, drawn)
-        ]
         print(
-            f"{trial.name:<12} real {rates[0]:.3f}  drawn {rates[1]:.3f}  "
+            f"{trial.name:<12} real {trial.rate(real):.3f}  drawn {trial.rate(drawn):.3f}  "
             f"chance {1 / trial.options:.3f}  ({len(drawn)} pictures)",
             flush=True,
         )

@@ -22,6 +22,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from studio.errors import StudioError
 from studio.pipelines.open_clip_text import BLOCK_NAMES
+from studio.training.cpu_precision import plain_attention
 from studio.training.dataset import Drawings
 from studio.training.loop import Batch, Losses, fit
 from studio.training.models import Clip, TextEncoder, Tokenizer
@@ -117,12 +118,13 @@ class ClipObjective(nn.Module):
         self, tokens: Tensor, targets: Tensor, pictures: Tensor, captions: Tensor
     ) -> Losses:
         clip = self.clip
-        texts = clip.encode_text(torch.cat([tokens, captions]), normalize=True)
+        with plain_attention(tokens.device):
+            texts = clip.encode_text(torch.cat([tokens, captions]), normalize=True)
+            shown = clip.encode_image(pictures, normalize=True)
         taught, asked = texts[: len(tokens)], texts[len(tokens) :]
         distance = 1 - F.cosine_similarity(taught, targets).mean()
         # Relations between texts matter as much as the texts: match the teacher's similarities.
         relations = F.mse_loss(taught @ taught.T, targets @ targets.T)
-        shown = clip.encode_image(pictures, normalize=True)
         contrast = self.contrast(shown, asked, clip.logit_scale.exp().clamp(max=100))
         loss = distance + 4 * relations + self.contrastive * contrast
         with torch.no_grad():
@@ -241,11 +243,24 @@ def to_transformers(clip: Clip, shape: ClipShape, tokenizer: Tokenizer) -> TextE
     return model
 
 
+def load_text(folder: Path) -> tuple[TextEncoder, Tokenizer]:
+    """The text tower, in fp32, and its tokenizer from a folder in the layout of diffusers."""
+    model: TextEncoder = CLIPTextModel
+    text_encoder = model.from_pretrained(
+        folder / "text_encoder", dtype=torch.float32, use_safetensors=True, local_files_only=True
+    )
+    return text_encoder.eval(), _tokenizer(folder)
+
+
 def load(folder: Path) -> tuple[Clip, Tokenizer]:
     """Both towers and the tokenizer from a folder that :class:`ClipPart` saved."""
     clip = open_clip.CLIP(**json.loads((folder / "clip.json").read_text(encoding="utf-8")))
     clip.load_state_dict(load_file(folder / "clip.safetensors"))
-    return clip, CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    return clip, _tokenizer(folder)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
 
 
 def run(options: TrainOptions) -> None:

@@ -1,4 +1,5 @@
-"""bfloat16 on a CPU with matrix units: whole weights are cast, small maps get another gradient.
+"""Training on a CPU with matrix units: whole weights are cast to bfloat16, small maps and attention
+get another gradient.
 
 Autocast leaves the weights of norms in single precision, and PyTorch's group norm of mixed types
 takes ten times as long as one of bfloat16 alone; casting every weight once a step avoids it, and
@@ -7,11 +8,13 @@ the optimizer still holds them in single precision.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 SMALL = 4
 """Edge of the largest map whose weight gradient is quicker as a convolution."""
@@ -24,6 +27,12 @@ def in_bfloat16(module: nn.Module, *inputs: Tensor) -> Any:
     cast = tuple(value.bfloat16() if value.is_floating_point() else value for value in inputs)
     with torch.autocast("cpu", enabled=False):
         return torch.func.functional_call(module, weights, cast)
+
+
+def plain_attention(device: torch.device) -> AbstractContextManager[None]:
+    """Where attention is trained. On a CPU it is written out: the gradient of PyTorch's fused one
+    would take half of a step there."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 class _SmallMapConvolution(torch.autograd.Function):

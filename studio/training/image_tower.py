@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +16,11 @@ import torch.nn.functional as F  # noqa: N812
 from open_clip.loss import ClipLoss  # type: ignore[import-untyped]
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from studio.errors import StudioError
 from studio.pipelines.open_clip_text import convert_to_open_clip
-from studio.training.clip import load, tokenize
-from studio.training.cpu_precision import in_bfloat16
+from studio.training.clip import load, load_text, tokenize
+from studio.training.cpu_precision import in_bfloat16, plain_attention
 from studio.training.dataset import Drawings
 from studio.training.loop import Batch, Losses, fit
 from studio.training.models import Clip, TextEncoder, Tokenizer
@@ -74,8 +71,7 @@ class ImageTowerObjective(nn.Module):
 
     def forward(self, pictures: Tensor, captions: Tensor, right: Tensor) -> Losses:
         """Pictures [B, 3, S, S] in [-1, 1], captions [B, D] as read, places of labels [B]."""
-        # The gradient of PyTorch's fused attention would take half of a step on a CPU.
-        with sdpa_kernel(SDPBackend.MATH):
+        with plain_attention(pictures.device):
             seen = (
                 in_bfloat16(self.visual, pictures) if self.cast_weights else self.visual(pictures)
             )
@@ -172,13 +168,8 @@ def run(options: TrainOptions) -> None:
             raise StudioError(f"There is no {there}.", valid=f"--set {name}=FOLDER")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clip, _ = load(recipe.clip)
-    model: Any = CLIPTextModel
-    text_encoder = model.from_pretrained(
-        recipe.text / "text_encoder", dtype=torch.float32, use_safetensors=True,
-        local_files_only=True,
-    )  # fmt: skip
-    text_encoder.to(device).requires_grad_(False).eval()
-    tokenizer = CLIPTokenizer.from_pretrained(recipe.text / "tokenizer", local_files_only=True)
+    text_encoder, tokenizer = load_text(recipe.text)
+    text_encoder.to(device).requires_grad_(False)
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
     torch.manual_seed(recipe.loop.seed)
     part = ImageTowerPart(clip, text_encoder, tokenizer, recipe, maker)

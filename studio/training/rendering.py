@@ -137,13 +137,20 @@ def dominant_hue(pixels: npt.NDArray[np.uint8]) -> int | None:
         pixels: [H, W, 4], RGBA.
     """
     opaque = pixels[pixels[..., 3] >= _OPAQUE][:, :3]
-    if not len(opaque):
-        return None
-    hsv = np.asarray(Image.fromarray(opaque[None]).convert("HSV"), dtype=np.float64)[0] / 255
-    saturated = (hsv[:, 1] >= 0.3) & (hsv[:, 2] >= 0.25)
-    if saturated.mean() < 0.35:
-        return None
-    mean = np.exp(2j * np.pi * hsv[saturated, 0]).mean()
-    if abs(mean) < 0.8:
+    share, mean = mean_hue(opaque) if len(opaque) else (0.0, 0j)
+    if share < 0.35 or abs(mean) < 0.8:
         return None
     return round(float(np.degrees(np.angle(mean)))) % 360
+
+
+def mean_hue(pixels: npt.NDArray[np.uint8]) -> tuple[float, complex]:
+    """Share of saturated pixels, and the mean of their hues as points on the unit circle.
+
+    Args:
+        pixels: [N, 3], RGB, at least one.
+    """
+    hsv = np.asarray(Image.fromarray(pixels[None]).convert("HSV"), dtype=np.float64)[0] / 255
+    saturated = (hsv[:, 1] >= 0.3) & (hsv[:, 2] >= 0.25)
+    if not saturated.any():
+        return 0.0, 0j
+    return float(saturated.mean()), complex(np.exp(2j * np.pi * hsv[saturated, 0]).mean())

@@ -14,10 +14,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from studio.errors import StudioError
-from studio.training.clip import tokenize
+from studio.training.clip import load_text, tokenize
 from studio.training.cpu_precision import in_bfloat16, speed_up_small_maps
 from studio.training.dataset import Drawings
 from studio.training.layout import noise_schedule, write_folder
@@ -269,9 +268,8 @@ def run(options: TrainOptions) -> None:
     # Channels first is quicker on CPUs, last on GPUs.
     layout = torch.contiguous_format if on_cpu else torch.channels_last
     vae.to(device, memory_format=layout).requires_grad_(False).eval()
-    text_encoder = _loaded(CLIPTextModel, recipe.clip / "text_encoder", dtype=torch.float32)
-    text_encoder.to(device).requires_grad_(False).eval()
-    tokenizer = CLIPTokenizer.from_pretrained(recipe.clip / "tokenizer", local_files_only=True)
+    text_encoder, tokenizer = load_text(recipe.clip)
+    text_encoder.to(device).requires_grad_(False)
     pool = Pool(maker, vae, recipe, options.out / "pool.safetensors")
     print(json.dumps({"scenes": len(pool.scenes), "latents": list(pool.latents.shape)}), flush=True)
     torch.manual_seed(recipe.loop.seed)

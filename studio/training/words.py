@@ -16,10 +16,10 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from studio.errors import StudioError
-from studio.training.clip import tokenize
+from studio.training.clip import load_text, tokenize
+from studio.training.cpu_precision import plain_attention
 from studio.training.dataset import Drawing, Drawings
 from studio.training.loop import Batch, Losses, fit
 from studio.training.models import TextEncoder, Tokenizer
@@ -83,7 +83,8 @@ class StatesObjective(nn.Module):
         self.tower = tower
 
     def forward(self, tokens: Tensor, wanted: Tensor, kept: Tensor) -> Losses:
-        states = self.tower(tokens).last_hidden_state
+        with plain_attention(tokens.device):
+            states = self.tower(tokens).last_hidden_state
         error = (states - wanted).square().mean((1, 2))
         with torch.no_grad():
             captions, others = error[kept].mean(), error[~kept].mean()
@@ -175,11 +176,7 @@ def run(options: TrainOptions) -> None:
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
     meanings = Meanings(maker.drawings.rows, Teacher(device), recipe.near)
     print(f"{len(meanings.synonyms)} words, {len(meanings.chinese)} in Chinese", flush=True)
-    model: TextEncoder = CLIPTextModel
-    tower = model.from_pretrained(
-        folder / "text_encoder", dtype=torch.float32, use_safetensors=True, local_files_only=True
-    )
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    tower, tokenizer = load_text(folder)
     torch.manual_seed(recipe.loop.seed)
     part = WordsPart(tower, tokenizer, recipe, maker, meanings)
     fit(part, recipe.loop, options.out, resume=options.resume)
