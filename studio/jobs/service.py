@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +14,7 @@ from pathlib import Path
 from studio.errors import JobNotFound, JobStateError, QueueFull
 from studio.facade import Studio
 from studio.inputs import Inputs
+from studio.jobs.changes import Changes
 from studio.jobs.folder import locked
 from studio.jobs.job import Job, Status
 from studio.jobs.offered import Offered
@@ -80,10 +79,8 @@ class Service:
             inputs=self.inputs,
         )
         self._store = Store(self.folder)
-        self._condition = threading.Condition()
-        self._changes = 0
-        self._listeners: list[Callable[[], None]] = []
-        self._worker = Worker(self._store, self._artist, self._changed)
+        self._changes = Changes()
+        self._worker = Worker(self._store, self._artist, self._changes.tell)
 
     def start(self, warm: str | None = None) -> None:
         """Begins to draw. What an earlier run left unfinished is drawn first.
@@ -111,7 +108,7 @@ class Service:
             hand is drawn after the next start all the same.
         """
         ended = self._worker.stop(finish, timeout_s)
-        self._changed()
+        self._changes.tell()
         self._store.close()
         self._lock_file.close()
         return ended
@@ -157,7 +154,7 @@ class Service:
                 valid="to try again later",
             )
         self._worker.wake()
-        self._changed()
+        self._changes.tell()
         return self.job(job.id, owner)
 
     def job(self, id: str, owner: str = "") -> Job:
@@ -202,7 +199,7 @@ class Service:
         """
         self.job(id, owner)
         if self._store.end(id, "cancelled", only_if="queued"):
-            self._changed()
+            self._changes.tell()
         elif (hand := self._worker.hand) is not None and hand.id == id:
             hand.cancelled = True
         return self.job(id, owner)
@@ -229,7 +226,7 @@ class Service:
         if self.job(id, owner).status != "queued":
             raise JobStateError(f"The job {id} does not wait any more.", valid="a queued job")
         self._store.move(id, owner, max(0, position))
-        self._changed()
+        self._changes.tell()
         return self.job(id, owner)
 
     def delete(self, id: str, owner: str = "") -> None:
@@ -246,13 +243,13 @@ class Service:
             raise JobStateError(f"The job {id} has not stopped yet.", valid="to try again")
         self._store.delete(id)
         shutil.rmtree(job_folder(self._store, id), ignore_errors=True)
-        self._changed()
+        self._changes.tell()
 
     def favourite(self, id: str, on: bool, owner: str = "") -> Job:
         """Marks a job, or takes the mark away."""
         self.job(id, owner)
         self._store.favourite(id, on)
-        self._changed()
+        self._changes.tell()
         return self.job(id, owner)
 
     def preview(self, id: str, owner: str = "") -> bytes | None:
@@ -277,13 +274,12 @@ class Service:
         """
         end = time.monotonic() + timeout
         while True:
-            seen = self._changes
+            seen = self._changes.count
             job = self.job(id, owner)
             left = end - time.monotonic()
             if job.version != after or left <= 0:
                 return job
-            with self._condition:
-                self._condition.wait_for(partial(self._changed_since, seen), left)
+            self._changes.wait(seen, left)
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Has ``listener`` called after every change of any job, from any thread.
@@ -291,14 +287,7 @@ class Service:
         Returns:
             What ends that.
         """
-        with self._condition:
-            self._listeners.append(listener)
-
-        def stop() -> None:
-            with self._condition, suppress(ValueError):
-                self._listeners.remove(listener)
-
-        return stop
+        return self._changes.listen(listener)
 
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state, of all owners."""
@@ -317,14 +306,3 @@ class Service:
             # Its place changes whenever another job does; the version must tell.
             return replace(job, position=position, version=job.version * 1000 + position)
         return job
-
-    def _changed_since(self, seen: int) -> bool:
-        return self._changes != seen
-
-    def _changed(self) -> None:
-        with self._condition:
-            self._changes += 1
-            self._condition.notify_all()
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener()
