@@ -30,8 +30,8 @@ def in_bfloat16(module: nn.Module, *inputs: Tensor) -> Any:
 
 
 def plain_attention(device: torch.device) -> AbstractContextManager[None]:
-    """Where attention is trained. On a CPU it is written out: the gradient of PyTorch's fused one
-    would take half of a step there."""
+    """Where attention is trained. On a CPU it is written out: in bfloat16 the gradient of PyTorch's
+    fused one would take up to half of a step there."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 

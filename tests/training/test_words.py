@@ -67,9 +67,9 @@ def test_prompts_differ_in_the_word_alone() -> None:
     )
 
 
-@pytest.fixture
-def part(drawings: Drawings) -> WordsPart:
-    """A small tower, and what it has to learn."""
+@pytest.fixture(params=["no", "bf16"])
+def part(drawings: Drawings, request: pytest.FixtureRequest) -> WordsPart:
+    """A small tower, and what it has to learn, in each number format."""
     import open_clip  # type: ignore[import-untyped]
 
     torch.manual_seed(0)
@@ -85,7 +85,9 @@ def part(drawings: Drawings) -> WordsPart:
     tokenizer = learn_tokenizer(texts, shape.vocabulary, shape.window)
     tower = to_transformers(open_clip.CLIP(**towers(shape)), shape, tokenizer)
     meanings = Meanings(drawings.rows, cast(Teacher, Thesaurus()), near=0.9)
-    return WordsPart(tower, tokenizer, RECIPE, SceneMaker(drawings, SceneMix()), meanings)
+    loop = RECIPE.loop.model_copy(update={"precision": request.param})
+    recipe = RECIPE.model_copy(update={"loop": loop})
+    return WordsPart(tower, tokenizer, recipe, SceneMaker(drawings, SceneMix()), meanings)
 
 
 def test_it_learns_the_word_and_keeps_the_captions(part: WordsPart) -> None:
