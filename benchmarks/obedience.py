@@ -133,7 +133,7 @@ class Trials:
             own = features - features.mean(1, keepdims=True) + means.mean(0)
             return nearest(own.reshape(len(cases), -1))
 
-        some = sets[: self.each // len(STYLES)]
+        some = sets[: max(1, self.each // len(STYLES))]
         return (
             Trial("style", self._some([case for one in sets for case in one]), alone, len(STYLES)),
             Trial("style apart", tuple(case for one in some for case in one), apart, len(STYLES)),
