@@ -29,6 +29,14 @@ def in_bfloat16(module: nn.Module, *inputs: Tensor) -> Any:
         return torch.func.functional_call(module, weights, cast)
 
 
+def called(module: nn.Module, *inputs: Tensor, bf16: bool) -> Any:
+    """``module(*inputs)``; where ``bf16`` is asked for on a CPU, :func:`in_bfloat16` (autocast sees
+    to it elsewhere)."""
+    if bf16 and inputs[0].device.type == "cpu":
+        return in_bfloat16(module, *inputs)
+    return module(*inputs)
+
+
 def plain_attention(device: torch.device) -> AbstractContextManager[None]:
     """Where attention is trained. On a CPU it is written out: in bfloat16 the gradient of PyTorch's
     fused one would take up to half of a step there."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from studio.errors import StudioError
 from studio.pipelines.open_clip_text import convert_to_open_clip
 from studio.training.clip import load, load_text, tokenize
-from studio.training.cpu_precision import in_bfloat16, plain_attention
+from studio.training.cpu_precision import called, plain_attention
 from studio.training.dataset import Drawings
 from studio.training.loop import Batch, Losses, fit
 from studio.training.models import Clip, TextEncoder, Tokenizer
@@ -58,11 +58,9 @@ class ImageTowerObjective(nn.Module):
         labels: what the text tower read of every label, before the projection, [labels, D].
     """
 
-    def __init__(
-        self, clip: Clip, labels: Tensor, contrast: float, *, cast_weights: bool = False
-    ) -> None:
+    def __init__(self, clip: Clip, labels: Tensor, contrast: float, *, bf16: bool = False) -> None:
         super().__init__()
-        self.cast_weights = cast_weights
+        self.bf16 = bf16
         self.visual, self.projection = clip.visual, clip.text_projection
         self.logit_scale, self.contrast = clip.logit_scale, contrast
         self.labels: Tensor
@@ -72,9 +70,7 @@ class ImageTowerObjective(nn.Module):
     def forward(self, pictures: Tensor, captions: Tensor, right: Tensor) -> Losses:
         """Pictures [B, 3, S, S] in [-1, 1], captions [B, D] as read, places of labels [B]."""
         with plain_attention(pictures.device):
-            seen = (
-                in_bfloat16(self.visual, pictures) if self.cast_weights else self.visual(pictures)
-            )
+            seen = called(self.visual, pictures, bf16=self.bf16)
         with torch.autocast(pictures.device.type, enabled=False):
             shown = F.normalize(seen.float(), dim=-1)
             names = F.normalize(self.labels @ self.projection, dim=-1)
@@ -101,8 +97,8 @@ class ImageTowerPart:
         labels = sorted({row.label["en"] for row in maker.drawings.rows})
         self.place = {label: n for n, label in enumerate(labels)}
         read = self.read([with_article(label) for label in labels])
-        cast_weights = text_encoder.device.type == "cpu" and recipe.loop.precision == "bf16"
-        self.objective = ImageTowerObjective(clip, read, recipe.contrast, cast_weights=cast_weights)
+        bf16 = recipe.loop.precision == "bf16"
+        self.objective = ImageTowerObjective(clip, read, recipe.contrast, bf16=bf16)
 
     def batch(self, rng: Rng, size: int) -> Batch:
         scenes = [self.maker.draw(rng) for _ in range(size)]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from studio.errors import StudioError
 from studio.training.clip import load_text, tokenize
-from studio.training.cpu_precision import in_bfloat16, speed_up_small_maps
+from studio.training.cpu_precision import called, speed_up_small_maps
 from studio.training.dataset import Drawings
 from studio.training.layout import noise_schedule, write_folder
 from studio.training.loop import Batch, Losses, fit
@@ -72,12 +72,10 @@ class UnetRecipe(Recipe):
 class UnetObjective(nn.Module):
     """Denoising loss of latents [B, C, h, w] given text states [B, T, D]."""
 
-    def __init__(
-        self, unet: Unet, snr: float, shift: float = 1.0, *, cast_weights: bool = False
-    ) -> None:
+    def __init__(self, unet: Unet, snr: float, shift: float = 1.0, *, bf16: bool = False) -> None:
         super().__init__()
         self.unet = unet
-        self.snr, self.shift, self.cast_weights = snr, shift, cast_weights
+        self.snr, self.shift, self.bf16 = snr, shift, bf16
         self.signal: Tensor
         self.register_buffer("signal", noise_schedule().alphas_cumprod, persistent=False)
 
@@ -93,10 +91,7 @@ class UnetObjective(nn.Module):
         noise = torch.randn_like(latents)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
-        if self.cast_weights:
-            predicted = in_bfloat16(self.unet, noisy, times, states).sample
-        else:
-            predicted = self.unet(noisy, times, states).sample
+        predicted = called(self.unet, noisy, times, states, bf16=self.bf16).sample
         error = F.mse_loss(predicted.float(), velocity, reduction="none").mean(dim=(1, 2, 3))
         weight = ((self.snr + 1) * (1 - alpha.flatten())).clamp(max=1)
         return {"loss": (weight * error).mean(), "error": error.mean()}
@@ -151,8 +146,8 @@ class UnetPart:
         self, unet: Unet, vae: Vae, text_encoder: TextEncoder,
         tokenizer: Tokenizer, recipe: UnetRecipe, maker: SceneMaker, pool: Pool,
     ) -> None:  # fmt: skip
-        cast_weights = unet.device.type == "cpu" and recipe.loop.precision == "bf16"
-        self.objective = UnetObjective(unet, recipe.snr, recipe.shift, cast_weights=cast_weights)
+        bf16 = recipe.loop.precision == "bf16"
+        self.objective = UnetObjective(unet, recipe.snr, recipe.shift, bf16=bf16)
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
         self.recipe, self.maker, self.pool = recipe, maker, pool
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from studio.errors import StudioError
 from studio.training.clip import load_text, tokenize
-from studio.training.cpu_precision import in_bfloat16, plain_attention
+from studio.training.cpu_precision import called, plain_attention
 from studio.training.dataset import Drawing, Drawings
 from studio.training.loop import Batch, Losses, fit
 from studio.training.models import TextEncoder, Tokenizer
@@ -78,13 +78,13 @@ class Meanings:
 class StatesObjective(nn.Module):
     """Mean squared distance between the states [B, T, D] of tokens and wanted ones."""
 
-    def __init__(self, tower: TextEncoder, *, cast_weights: bool = False) -> None:
+    def __init__(self, tower: TextEncoder, *, bf16: bool = False) -> None:
         super().__init__()
-        self.tower, self.cast_weights = tower, cast_weights
+        self.tower, self.bf16 = tower, bf16
 
     def forward(self, tokens: Tensor, wanted: Tensor, kept: Tensor) -> Losses:
         with plain_attention(tokens.device):
-            read = in_bfloat16(self.tower, tokens) if self.cast_weights else self.tower(tokens)
+            read = called(self.tower, tokens, bf16=self.bf16)
         error = (read.last_hidden_state.float() - wanted).square().mean((1, 2))
         with torch.no_grad():
             captions, others = error[kept].mean(), error[~kept].mean()
@@ -99,8 +99,7 @@ class WordsPart:
         meanings: Meanings,
     ) -> None:  # fmt: skip
         self.known = copy.deepcopy(tower).requires_grad_(False).eval()
-        cast_weights = tower.device.type == "cpu" and recipe.loop.precision == "bf16"
-        self.objective = StatesObjective(tower, cast_weights=cast_weights)
+        self.objective = StatesObjective(tower, bf16=recipe.loop.precision == "bf16")
         self.tower, self.tokenizer, self.recipe = tower, tokenizer, recipe
         self.maker, self.meanings = maker, meanings
 
