@@ -25,10 +25,13 @@ def run(options: Namespace) -> int:
 def as_text(recipe: Recipe) -> str:
     """The recipe for people: the text that other tools show, then what only ours knows."""
     versions = ", ".join(f"{name.replace('_', '-')} {text}" for name, text in recipe.versions)
+    place = [recipe.device, recipe.precision, f"attention {recipe.attention}"]
+    if recipe.threads is not None:
+        place.append(f"threads {recipe.threads}")
     lines = {
         "Weights": f"{recipe.model}, sha256 {recipe.weights_sha256}",
         "Drawn with": versions,
-        "Drawn on": f"{recipe.device}, {recipe.precision}, attention {recipe.attention}",
+        "Drawn on": ", ".join(place),
         "Pixels": f"sha256 {recipe.pixel_sha256}",
     }
     if recipe.timings is not None:

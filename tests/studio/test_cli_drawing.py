@@ -111,7 +111,9 @@ def test_info_and_verify_of_a_generated_picture(
     assert main(["info", path]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("a cat\nSteps: 2, Sampler: ")
-    assert read_recipe(path).weights_sha256 in shown
+    recipe = read_recipe(path)
+    assert recipe.weights_sha256 in shown
+    assert f"Drawn on: cpu, fp32, attention sdpa, threads {recipe.threads}\n" in shown
     assert main(["info", path, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["request"]["prompt"] == "a cat"
 
