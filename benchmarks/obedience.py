@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +90,24 @@ class Trials:
         self.rng = random.Random(0)
 
     def all(self) -> tuple[Trial, ...]:
+        styles, background, hue = self.styles(), self.background(), self.hue()
         return (
-            *self.styles(), self.background(), self.hue(), self.side(), self.size(), self.count(),
+            *styles, background, self.chinese(background), hue, self.chinese(hue),
+            self.side(), self.size(), self.count(),
         )  # fmt: skip
+
+    def chinese(self, trial: Trial) -> Trial:
+        """The same backgrounds or hues, asked for in Chinese."""
+        asked = []
+        for case in trial.cases:
+            label = self.maker.drawings.rows[case.scene.placed[0].drawing].label["zh"]
+            prompt = (
+                f"{HUES[case.scene.hue][0]}的{label}"
+                if case.scene.hue
+                else on_background(label, case.scene.background, chinese=True)
+            )
+            asked.append(replace(case, prompt=prompt))
+        return replace(trial, name=f"{trial.name}, zh", cases=tuple(asked))
 
     def styles(self) -> tuple[Trial, Trial]:
         """Nearest style, after what is common to all drawings of the thing is taken away.
@@ -252,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         real = [Image.fromarray(trials.maker.picture(case.scene, rng)) for case in trial.cases]
         drawn = draw([case.prompt for case in trial.cases], options.model, seed=0)
         print(
-            f"{trial.name:<12} real {trial.rate(real):.3f}  drawn {trial.rate(drawn):.3f}  "
+            f"{trial.name:<14} real {trial.rate(real):.3f}  drawn {trial.rate(drawn):.3f}  "
             f"chance {1 / trial.options:.3f}  ({len(drawn)} pictures)",
             flush=True,
         )
@@ -268,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "synonyms": [(with_article(word), label) for word, label in meant],
     }.items():
         rate = trials.names(asked, options.model)
-        print(f"{name:<12} drawn {rate:.3f}  ({len(asked)} pictures)", flush=True)
+        print(f"{name:<14} drawn {rate:.3f}  ({len(asked)} pictures)", flush=True)
     if options.sheet:
         labelled_sheet(shown, labels).save(options.sheet)
 

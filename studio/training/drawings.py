@@ -1,8 +1,9 @@
 """Render the named drawings of a data recipe into one file: pictures, captions, credits.
 
 The file is a plain zip. ``drawings.jsonl`` has one row a drawing, ``drawings/<id>.webp`` its
-picture (RGBA, the subject centred), ``faces.json`` the parts of faces, ``recipe.yaml`` the recipe
-with the digests of what was used, ``credits.md`` whom to thank. The same recipe gives the same
+picture (RGBA, the subject centred), ``faces.json`` the parts of faces, ``nouns.json`` the nouns of
+the dictionary, ``recipe.yaml`` the recipe with the digests of what was used, ``credits.md`` whom to
+thank. The same recipe gives the same
 bytes.
 """
 
@@ -24,6 +25,7 @@ import yaml
 from studio.errors import OutputError, StudioError
 from studio.training.captions import Concept, name_index, plain_code, read_concepts, slug
 from studio.training.data_recipe import DataRecipe, Style
+from studio.training.dictionary import Dictionary
 from studio.training.faces import FaceParts
 from studio.training.icons import read_icons
 from studio.training.rendering import Rendered, Task, render
@@ -91,7 +93,12 @@ def prepare(
         if progress:
             progress(index + 1, len(cells))
     faces = FaceParts.read(sources[recipe.package(recipe.faces).name]) if recipe.faces else None
-    _write(out, rows, pictures, faces, _stated(recipe, sources))
+    nouns = (
+        Dictionary.read(sources[recipe.package(recipe.dictionary).name])
+        if recipe.dictionary
+        else None
+    )
+    _write(out, rows, pictures, faces, nouns, _stated(recipe, sources))
     everyday = {row["concept"] for row in rows if row["everyday"]}
     return Summary(
         drawings=len(rows),
@@ -210,6 +217,7 @@ def _write(
     rows: list[dict[str, object]],
     pictures: dict[str, bytes],
     faces: FaceParts | None,
+    nouns: Dictionary | None,
     recipe: DataRecipe,
 ) -> None:
     jsonl = "".join(
@@ -226,6 +234,7 @@ def _write(
         "recipe.yaml": yaml.safe_dump(stated, allow_unicode=True, sort_keys=True).encode(),
         **{f"drawings/{name}.webp": data for name, data in pictures.items()},
         **({"faces.json": faces.to_json().encode()} if faces else {}),
+        **({"nouns.json": nouns.to_json().encode()} if nouns else {}),
     }
     part = out.with_name(f".{out.name}.part")
     try:

@@ -3,7 +3,7 @@
 A copy of the tower learns to give, for a prompt in other words, the very states that the tower
 gives for the prompt in the words of the captions; for the captions themselves it keeps them. So a
 U-Net that was trained on the tower draws from the copy without having changed. Which label a word
-means, the sentence encoder says.
+means, the dictionary says, or else the sentence encoder.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from studio.errors import StudioError
 from studio.training.clip import load_text, tokenize
 from studio.training.cpu_precision import called, plain_attention
 from studio.training.dataset import Drawing, Drawings
+from studio.training.dictionary import Noun
 from studio.training.loop import Batch, Losses, fit
 from studio.training.models import TextEncoder, Tokenizer
 from studio.training.options import TrainOptions
@@ -60,18 +61,32 @@ class Meaning:
 class Meanings:
     """Other words for the labels of the drawings, by label.
 
-    The synonyms are keywords of the drawings and the sentence encoder's own vocabulary.
+    The synonyms are keywords of the drawings, the sentence encoder's own vocabulary and the nouns
+    of the dictionary. A word means the label that it is a kind of; where the dictionary knows of
+    none, the one that the encoder finds nearest to the word, or, where the word is none of its own,
+    to what the dictionary says of it.
     """
 
-    def __init__(self, rows: tuple[Drawing, ...], teacher: Teacher, near: float) -> None:
+    def __init__(
+        self, rows: tuple[Drawing, ...], nouns: tuple[Noun, ...], teacher: Teacher, near: float
+    ) -> None:
         labels = sorted({row.label["en"] for row in rows if row.everyday})
-        words = sorted({word for row in rows for word in row.keywords["en"]} | set(teacher.words()))
-        words = [word for word in words if word not in set(labels)]
-        cosines, places = (teacher.embed(words) @ teacher.embed(labels).T).max(1)
+        meant = {noun.word: label for noun in nouns if (label := noun.among(set(labels)))}
+        own = {word for row in rows for word in row.keywords["en"]} | set(teacher.words())
+        explained = {noun.word: noun.explained() for noun in nouns if noun.word not in own}
+        asked = [(word, text) for word, texts in explained.items() for text in texts]
+        asked += [(word, word) for word in own]
+        asked = sorted((word, text) for word, text in asked if word not in meant)
+        cosines, places = (
+            teacher.embed([text for _, text in asked]) @ teacher.embed(labels).T
+        ).max(1)
+        nearest: dict[str, float] = {}
+        for (word, _), cosine, place in zip(asked, cosines.tolist(), places.tolist(), strict=True):
+            if cosine >= max(near, nearest.get(word, 0.0)):
+                nearest[word], meant[word] = cosine, labels[place]
         self.synonyms: dict[str, list[str]] = {}
-        for word, cosine, place in zip(words, cosines, places.tolist(), strict=True):
-            if cosine >= near:
-                self.synonyms.setdefault(labels[place], []).append(word)
+        for word in sorted(meant.keys() - set(labels)):
+            self.synonyms.setdefault(meant[word], []).append(word)
         self.chinese = {row.label["en"]: [zh] for row in rows if (zh := row.label.get("zh"))}
 
 
@@ -174,8 +189,13 @@ def run(options: TrainOptions) -> None:
         raise StudioError(f"There is no text tower at {folder}.", valid="--set clip=FOLDER")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
-    meanings = Meanings(maker.drawings.rows, Teacher(device), recipe.near)
-    print(f"{len(meanings.synonyms)} words, {len(meanings.chinese)} in Chinese", flush=True)
+    drawings = maker.drawings
+    meanings = Meanings(drawings.rows, drawings.nouns, Teacher(device), recipe.near)
+    words = sum(map(len, meanings.synonyms.values()))
+    print(
+        f"{words} words for {len(meanings.synonyms)} labels, {len(meanings.chinese)} in Chinese",
+        flush=True,
+    )
     tower, tokenizer = load_text(folder)
     torch.manual_seed(recipe.loop.seed)
     part = WordsPart(tower, tokenizer, recipe, maker, meanings)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from studio.training.data_recipe import DataRecipe
+from studio.training.data_recipe import DataRecipe, Package
 
 CAT, ROCKET, GRIN, MAP = "1F408", "1F680", "1F600", "1F5FA-FE0F"
 
@@ -35,6 +35,14 @@ def _entry(label: str, code: str, group: int | None, tags: list[str]) -> dict[st
 
 def _shape(colour: str, x: int = 2) -> dict[str, str]:
     return {"body": f'<rect x="{x}" y="4" width="4" height="2" fill="{colour}"/>'}
+
+
+def write_dictionary(folder: Path) -> Package:
+    """Write a dictionary of one word into ``folder``; return its package."""
+    data = "1 05 n 02 puss 0 cat 0 000 | it meows\n"
+    files = {"dict/data.noun": data.encode(), "dict/index.noun": b"puss n 1 0 1 0 1\n"}
+    _archive(folder, "nouns", "MIT", files)
+    return Package(name="nouns", version="1.0.0", licence="MIT", credit="us", sha256=None)
 
 
 def write_packages(folder: Path, *, licence: str = "MIT") -> DataRecipe:

@@ -13,7 +13,7 @@ from studio.training.data_recipe import DataRecipe
 from studio.training.dataset import Drawings
 from studio.training.drawings import is_heldout, prepare
 from studio.training.rendering import dominant_hue
-from tests.training.packages import write_packages
+from tests.training.packages import write_dictionary, write_packages
 
 pytest.importorskip("resvg_py")
 
@@ -94,6 +94,19 @@ def test_the_file_names_whom_to_thank_and_what_was_used(made: Path) -> None:
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
         assert "- `shapes@1.0.0`: shapes by us (MIT)" in archive.read("credits.md").decode()
         assert archive.read("recipe.yaml").decode().count("sha256: ") == 4
+
+
+def test_the_dictionary_travels_with_the_drawings(
+    recipe: tuple[DataRecipe, Path], made: Path, tmp_path: Path
+) -> None:
+    whole, cache = recipe
+    with_words = whole.model_copy(
+        update={"packages": (*whole.packages, write_dictionary(cache)), "dictionary": "nouns"}
+    )
+    prepare(with_words, tmp_path / "d.zip", cache=cache, processes=1)
+    (noun,) = Drawings.load(tmp_path / "d.zip").nouns
+    assert (noun.word, noun.senses) == ("puss", (("puss", "cat"),))
+    assert Drawings.load(made).nouns == ()
 
 
 def test_alpha_is_exact_where_colours_are_lossy(

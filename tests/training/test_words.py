@@ -14,6 +14,7 @@ from torch import Tensor
 
 from studio.training.clip import ClipShape, to_transformers, tokenize, towers
 from studio.training.dataset import Drawings
+from studio.training.dictionary import Noun
 from studio.training.scenes import SceneMaker, SceneMix
 from studio.training.teacher import Teacher
 from studio.training.tokens import learn_tokenizer
@@ -33,14 +34,15 @@ RECIPE = WordsRecipe.model_validate(
 
 
 class Thesaurus:
-    """A teacher that knows that a sphere is a ball."""
+    """A teacher that knows that a sphere is a ball; what is explained means its last word."""
 
     def words(self) -> list[str]:
         return ["sphere", "ball", "quickly"]
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         known = ["ball", "box", "brick", "plate", "quickly", "shape", "toy"]
-        places = [known.index("ball" if text == "sphere" else text) for text in texts]
+        last = [text.split(", ")[-1] for text in texts]
+        places = [known.index("ball" if word == "sphere" else word) for word in last]
         return F.one_hot(torch.tensor(places), len(known)).float()
 
 
@@ -50,9 +52,19 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> Drawings:
 
 
 def test_near_words_mean_a_label_and_no_others(drawings: Drawings) -> None:
-    meanings = Meanings(drawings.rows, cast(Teacher, Thesaurus()), near=0.9)
+    meanings = Meanings(drawings.rows, (), cast(Teacher, Thesaurus()), near=0.9)
     assert meanings.synonyms == {"ball": ["sphere"]}
     assert meanings.chinese["ball"] == ["球"]
+
+
+def test_the_dictionary_comes_before_the_encoder(drawings: Drawings) -> None:
+    nouns = (
+        Noun("sphere", (("round shape",), ("bin", "box"))),  # the encoder says: a ball
+        Noun("orb", (("orb", "quickly"), ("orb", "sphere"))),  # none of the encoder's words
+        Noun("box", (("box", "plate"),)),  # a label stands for itself
+    )
+    meanings = Meanings(drawings.rows, nouns, cast(Teacher, Thesaurus()), near=0.9)
+    assert meanings.synonyms == {"box": ["sphere"], "ball": ["orb"]}
 
 
 def test_prompts_differ_in_the_word_alone() -> None:
@@ -84,7 +96,7 @@ def part(drawings: Drawings, request: pytest.FixtureRequest) -> WordsPart:
     shape = ClipShape(vocabulary=600, text_width=64, text_heads=1, text_layers=2)
     tokenizer = learn_tokenizer(texts, shape.vocabulary, shape.window)
     tower = to_transformers(open_clip.CLIP(**towers(shape)), shape, tokenizer)
-    meanings = Meanings(drawings.rows, cast(Teacher, Thesaurus()), near=0.9)
+    meanings = Meanings(drawings.rows, (), cast(Teacher, Thesaurus()), near=0.9)
     loop = RECIPE.loop.model_copy(update={"precision": request.param})
     recipe = RECIPE.model_copy(update={"loop": loop})
     return WordsPart(tower, tokenizer, recipe, SceneMaker(drawings, SceneMix()), meanings)
