@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from studio.errors import ModelError
-from studio.training.dictionary import Dictionary, Noun
+from studio.training.dictionary import Dictionary
 from studio.training.faces import FaceParts
 
 _REMEDY = "a file made by studio.training.drawings.prepare"
@@ -44,12 +44,12 @@ class Drawing:
 @dataclass(frozen=True)
 class Drawings:
     """All drawings of a file: ``rows`` and, in their order, ``pixels`` uint8 [N, H, W, 4] RGBA;
-    the parts of cartoon faces and the nouns of a dictionary where it has them."""
+    the parts of cartoon faces and a dictionary where it has them."""
 
     rows: tuple[Drawing, ...]
     pixels: npt.NDArray[np.uint8]
     faces: FaceParts | None = None
-    nouns: tuple[Noun, ...] = ()
+    dictionary: Dictionary | None = None
 
     @classmethod
     def load(cls, path: Path, *, threads: int = 2) -> Drawings:
@@ -75,10 +75,10 @@ class Drawings:
                     if "faces.json" in names
                     else None
                 )
-                nouns = (
-                    Dictionary.from_json(archive.read("nouns.json")).nouns
+                dictionary = (
+                    Dictionary.from_json(archive.read("nouns.json"))
                     if "nouns.json" in names
-                    else ()
+                    else None
                 )
         except (zipfile.BadZipFile, KeyError, OSError, UnicodeDecodeError) as error:
             raise ModelError(
@@ -90,9 +90,8 @@ class Drawings:
         for row, picture in zip(rows, pictures, strict=True):
             if picture is None or picture.shape != pictures[0].shape:  # type: ignore[union-attr]
                 raise ModelError(f"The picture of {row.id!r} in {path} is broken.", valid=_REMEDY)
-        return cls(
-            rows, np.stack([picture for picture in pictures if picture is not None]), faces, nouns
-        )
+        pixels = np.stack([picture for picture in pictures if picture is not None])
+        return cls(rows, pixels, faces, dictionary)
 
 
 def _picture(row: Drawing) -> str:

@@ -93,12 +93,12 @@ def prepare(
         if progress:
             progress(index + 1, len(cells))
     faces = FaceParts.read(sources[recipe.package(recipe.faces).name]) if recipe.faces else None
-    nouns = (
+    words = (
         Dictionary.read(sources[recipe.package(recipe.dictionary).name])
         if recipe.dictionary
         else None
     )
-    _write(out, rows, pictures, faces, nouns, _stated(recipe, sources))
+    _write(out, rows, pictures, faces, words, _stated(recipe, sources))
     everyday = {row["concept"] for row in rows if row["everyday"]}
     return Summary(
         drawings=len(rows),
@@ -217,7 +217,7 @@ def _write(
     rows: list[dict[str, object]],
     pictures: dict[str, bytes],
     faces: FaceParts | None,
-    nouns: Dictionary | None,
+    words: Dictionary | None,
     recipe: DataRecipe,
 ) -> None:
     jsonl = "".join(
@@ -234,7 +234,7 @@ def _write(
         "recipe.yaml": yaml.safe_dump(stated, allow_unicode=True, sort_keys=True).encode(),
         **{f"drawings/{name}.webp": data for name, data in pictures.items()},
         **({"faces.json": faces.to_json().encode()} if faces else {}),
-        **({"nouns.json": nouns.to_json().encode()} if nouns else {}),
+        **({"nouns.json": words.to_json().encode()} if words else {}),
     }
     part = out.with_name(f".{out.name}.part")
     try:

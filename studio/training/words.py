@@ -190,7 +190,8 @@ def run(options: TrainOptions) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
     drawings = maker.drawings
-    meanings = Meanings(drawings.rows, drawings.nouns, Teacher(device), recipe.near)
+    nouns = drawings.dictionary.nouns if drawings.dictionary else ()
+    meanings = Meanings(drawings.rows, nouns, Teacher(device), recipe.near)
     words = sum(map(len, meanings.synonyms.values()))
     print(
         f"{words} words for {len(meanings.synonyms)} labels, {len(meanings.chinese)} in Chinese",

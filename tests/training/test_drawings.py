@@ -11,6 +11,7 @@ import pytest
 from studio.errors import StudioError
 from studio.training.data_recipe import DataRecipe
 from studio.training.dataset import Drawings
+from studio.training.dictionary import Noun
 from studio.training.drawings import is_heldout, prepare
 from studio.training.rendering import dominant_hue
 from tests.training.packages import write_dictionary, write_packages
@@ -104,9 +105,10 @@ def test_the_dictionary_travels_with_the_drawings(
         update={"packages": (*whole.packages, write_dictionary(cache)), "dictionary": "nouns"}
     )
     prepare(with_words, tmp_path / "d.zip", cache=cache, processes=1)
-    (noun,) = Drawings.load(tmp_path / "d.zip").nouns
-    assert (noun.word, noun.senses) == ("puss", (("puss", "cat"),))
-    assert Drawings.load(made).nouns == ()
+    dictionary = Drawings.load(tmp_path / "d.zip").dictionary
+    assert dictionary
+    assert dictionary.nouns == (Noun("puss", (("puss", "cat"),)),)
+    assert Drawings.load(made).dictionary is None
 
 
 def test_alpha_is_exact_where_colours_are_lossy(
