@@ -72,12 +72,13 @@ class Scorer:
         try:
             shape = json.loads((own / "clip.json").read_text(encoding="utf-8"))
             state = load_file(own / "image_tower.safetensors")
-            encoder: Any = CLIPTextModel
-            text = convert_to_open_clip(
-                encoder.from_pretrained(
-                    mini / "text_encoder", dtype=torch.float32, local_files_only=True
-                )
+            kind: Any = CLIPTextModel
+            encoder = kind.from_pretrained(
+                mini / "text_encoder", dtype=torch.float32, local_files_only=True
             )
+            text = convert_to_open_clip(encoder)
+            # Words may have been added since the towers met.
+            shape["text_cfg"]["vocab_size"] = encoder.config.vocab_size
             model = open_clip.CLIP(**shape)
             state = {name: tensor.float() for name, tensor in state.items()}
             model.load_state_dict({**text.state_dict(), **state})

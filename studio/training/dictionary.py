@@ -26,24 +26,6 @@ _BROADER = "@"
 
 
 @dataclass(frozen=True)
-class Noun:
-    """A word, and for each of its senses (the commonest first) other words for it and for what it
-    is a kind of, the nearest first: ``pony`` is a ``horse``, an ``equine``, an ``animal``."""
-
-    word: str
-    senses: tuple[tuple[str, ...], ...]
-
-    def among(self, labels: set[str]) -> str | None:
-        """What the word stands for among ``labels``, by its commonest sense that is one."""
-        found = (word for sense in self.senses for word in sense if word in labels)
-        return next(found, None)
-
-    def explained(self) -> tuple[str, ...]:
-        """The word with the words nearest to it, in each of its senses."""
-        return tuple(", ".join(list(dict.fromkeys((self.word, *s)))[:SAID]) for s in self.senses)
-
-
-@dataclass(frozen=True)
 class Sense:
     """Words that mean one thing (without names and Latin), and the places of broader senses."""
 
@@ -53,7 +35,10 @@ class Sense:
 
 @dataclass(frozen=True)
 class Dictionary:
-    """``senses`` by place, and the places of each word's senses, the commonest first."""
+    """``senses`` by place, and the places of each word's senses, the commonest first.
+
+    A ``pony`` is a ``horse``, an ``equine``, an ``animal``.
+    """
 
     senses: Mapping[str, Sense]
     words: Mapping[str, tuple[str, ...]]
@@ -99,20 +84,23 @@ class Dictionary:
         senses = {place: (sense.words, sense.broader) for place, sense in self.senses.items()}
         return json.dumps({"senses": senses, "words": self.words}, separators=(",", ":"))
 
-    @property
-    def nouns(self) -> tuple[Noun, ...]:
-        """Every word with what its senses say."""
+    def explained(self, word: str) -> tuple[str, ...]:
+        """The word with the words nearest to it, in each of its senses."""
         return tuple(
-            Noun(word, tuple(tuple(self._said(place)) for place in places))
-            for word, places in self.words.items()
+            ", ".join(list(dict.fromkeys((word, *self._said(place))))[:SAID])
+            for place in self.words.get(word, ())
         )
+
+    def broader(self, place: str) -> tuple[str, ...]:
+        """The places of what a sense is a kind of; none where they are not kept."""
+        return tuple(one for one in self.senses[place].broader if one in self.senses)
 
     def _said(self, place: str) -> Iterator[str]:
         level = [place]
         for _ in range(LEVELS):
             for one in level:
                 yield from self.senses[one].words
-            level = [broader for one in level for broader in self.senses[one].broader]
+            level = [broader for one in level for broader in self.broader(one)]
 
 
 def _lines(source: Source, path: str) -> list[str]:

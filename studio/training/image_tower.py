@@ -7,7 +7,7 @@ as those that mini draws are.
 
 from __future__ import annotations
 
-import shutil
+import json
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +134,9 @@ class ImageTowerPart:
         whole = self.clip.state_dict()
         kept = {name: text.get(name, tensor).contiguous() for name, tensor in whole.items()}
         save_file(kept, folder / "clip.safetensors")
-        shutil.copy(self.recipe.clip / "clip.json", folder)
+        shape = json.loads((self.recipe.clip / "clip.json").read_text(encoding="utf-8"))
+        shape["text_cfg"]["vocab_size"] = self.text_encoder.config.vocab_size
+        (folder / "clip.json").write_text(json.dumps(shape, indent=2) + "\n", encoding="utf-8")
 
     def sheet(self, path: Path) -> None:
         """Nothing to look at: this part draws nothing."""

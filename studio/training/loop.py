@@ -73,7 +73,8 @@ def fit(part: Part, recipe: LoopRecipe, out: Path, *, resume: bool) -> None:
     Writes to ``out``: ``checkpoint/`` (everything needed to resume), ``weights/`` (averaged
     weights), ``sheet.png`` and ``log.jsonl`` (losses, learning rate, examples a second).
     """
-    accelerator = Accelerator(mixed_precision=recipe.precision)
+    on_cpu = not torch.cuda.is_available()  # said, or accelerate keeps processes on CPUs apart
+    accelerator = Accelerator(mixed_precision=recipe.precision, cpu=on_cpu)
     part.objective.to(accelerator.device)
     trainable = [p for p in part.objective.parameters() if p.requires_grad]
     ema = EMAModel(trainable, decay=recipe.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)

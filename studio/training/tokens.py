@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
@@ -44,6 +44,22 @@ def learn_tokenizer(texts: Iterable[str], vocabulary: int, window: int) -> Token
     merges = [pair for pair in _merges(learner) if "".join(pair) in vocab]
     model: Any = CLIPTokenizer
     return model(vocab=vocab, merges=merges, model_max_length=window)
+
+
+def with_words(tokenizer: TokenizerOfClip, words: Sequence[str]) -> TokenizerOfClip:
+    """A copy with a token for each of the words, in any case, between spaces or marks.
+
+    They have the ids before those of the start and of the end, which stay the highest.
+    """
+    plain = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])[:-2]
+    vocab = {token: i for i, token in enumerate([*(t for t, _ in plain), *words, START, END])}
+    merges = _merges(tokenizer.backend_tokenizer)
+    model: Any = CLIPTokenizer
+    larger: TokenizerOfClip = model(
+        vocab=vocab, merges=merges, model_max_length=tokenizer.model_max_length
+    )
+    larger.add_tokens([AddedToken(word, single_word=True, normalized=True) for word in words])
+    return larger
 
 
 def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from accelerate import PartialState  # type: ignore[import-untyped]
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save_file
@@ -265,7 +266,8 @@ def run(options: TrainOptions) -> None:
     vae.to(device, memory_format=layout).requires_grad_(False).eval()
     text_encoder, tokenizer = load_text(recipe.clip)
     text_encoder.to(device).requires_grad_(False)
-    pool = Pool(maker, vae, recipe, options.out / "pool.safetensors")
+    with PartialState(cpu=on_cpu).main_process_first():  # the other processes find it in the cache
+        pool = Pool(maker, vae, recipe, options.out / "pool.safetensors")
     print(json.dumps({"scenes": len(pool.scenes), "latents": list(pool.latents.shape)}), flush=True)
     torch.manual_seed(recipe.loop.seed)
     unet = build(recipe.shape, pool.latents.shape[1:], text_encoder.config.hidden_size)

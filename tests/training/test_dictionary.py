@@ -6,7 +6,7 @@ import pytest
 
 from studio.errors import StudioError
 from studio.training.data_recipe import Package
-from studio.training.dictionary import Dictionary, Noun
+from studio.training.dictionary import Dictionary
 from studio.training.sources import Source
 
 PACKAGE = Package(name="words", version="1.0.0", licence="MIT", credit="us", sha256=None)
@@ -41,20 +41,12 @@ def dictionary() -> Dictionary:
 
 def test_words_that_can_be_drawn_are_kept(dictionary: Dictionary) -> None:
     """Neither money nor towns nor Latin."""
-    nouns = {noun.word: noun for noun in dictionary.nouns}
-    assert sorted(nouns) == [
+    assert sorted(dictionary.words) == [
         "animal", "cat", "equine", "horse", "kitty", "kitty-cat", "male horse", "stallion",
     ]  # fmt: skip
-    assert nouns["kitty"].senses == (("kitty", "kitty-cat", "cat", "animal"),)
-    assert nouns["stallion"].senses == (("stallion", "male horse", "horse", "equine"),)
-
-
-def test_a_word_means_the_nearest_label_of_its_commonest_sense() -> None:
-    noun = Noun("bat", (("bat", "mammal"), ("bat", "club", "stick"), ("bat", "racket")))
-    assert noun.among({"racket", "stick"}) == "stick"
-    assert noun.among({"stick", "club"}) == "club"
-    assert noun.among({"ball"}) is None
-    assert noun.explained() == ("bat, mammal", "bat, club, stick", "bat, racket")
+    assert dictionary.explained("kitty") == ("kitty, kitty-cat, cat, animal",)
+    assert dictionary.explained("stallion") == ("stallion, male horse, horse, equine",)
+    assert dictionary.explained("paris") == ()
 
 
 def test_it_survives_json(dictionary: Dictionary) -> None:

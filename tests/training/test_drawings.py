@@ -11,7 +11,6 @@ import pytest
 from studio.errors import StudioError
 from studio.training.data_recipe import DataRecipe
 from studio.training.dataset import Drawings
-from studio.training.dictionary import Noun
 from studio.training.drawings import is_heldout, prepare
 from studio.training.rendering import dominant_hue
 from tests.training.packages import write_dictionary, write_packages
@@ -107,7 +106,7 @@ def test_the_dictionary_travels_with_the_drawings(
     prepare(with_words, tmp_path / "d.zip", cache=cache, processes=1)
     dictionary = Drawings.load(tmp_path / "d.zip").dictionary
     assert dictionary
-    assert dictionary.nouns == (Noun("puss", (("puss", "cat"),)),)
+    assert [dictionary.explained(word) for word in dictionary.words] == [("puss, cat",)]
     assert Drawings.load(made).dictionary is None
 
 

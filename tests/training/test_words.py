@@ -14,18 +14,12 @@ from torch import Tensor
 
 from studio.training.clip import ClipShape, to_transformers, tokenize, towers
 from studio.training.dataset import Drawings
-from studio.training.dictionary import Noun
+from studio.training.dictionary import Dictionary, Sense
+from studio.training.meanings import Kin, Meaning, Meanings, in_chinese, in_english
 from studio.training.scenes import SceneMaker, SceneMix
 from studio.training.teacher import Teacher
 from studio.training.tokens import learn_tokenizer
-from studio.training.words import (
-    Meaning,
-    Meanings,
-    WordsPart,
-    WordsRecipe,
-    in_chinese,
-    in_english,
-)
+from studio.training.words import WordsPart, WordsRecipe
 from tests.training.drawn import write_drawings
 
 RECIPE = WordsRecipe.model_validate(
@@ -52,19 +46,50 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> Drawings:
 
 
 def test_near_words_mean_a_label_and_no_others(drawings: Drawings) -> None:
-    meanings = Meanings(drawings.rows, (), cast(Teacher, Thesaurus()), near=0.9)
+    meanings = Meanings(drawings.rows, None, cast(Teacher, Thesaurus()), near=0.9)
     assert meanings.synonyms == {"ball": ["sphere"]}
     assert meanings.chinese["ball"] == ["球"]
 
 
-def test_the_dictionary_comes_before_the_encoder(drawings: Drawings) -> None:
-    nouns = (
-        Noun("sphere", (("round shape",), ("bin", "box"))),  # the encoder says: a ball
-        Noun("orb", (("orb", "quickly"), ("orb", "sphere"))),  # none of the encoder's words
-        Noun("box", (("box", "plate"),)),  # a label stands for itself
+def test_kinship_in_the_dictionary_is_added_to_the_encoders_word(drawings: Drawings) -> None:
+    senses = {
+        "1": Sense(("toy",), ()), "2": Sense(("box",), ("1",)), "3": Sense(("ball",), ("2",)),
+        "4": Sense(("plate", "saucer"), ()), "5": Sense(("case",), ("2",)),
+        "6": Sense(("mug",), ("4",)),
+    }  # fmt: skip
+    words = {"saucer": ("4",), "case": ("5", "4"), "mug": ("2", "6"), "ball": ("3",)}
+    kin = Kin(Dictionary(senses, words), ["ball", "box", "plate"])
+    assert kin.near("saucer") == pytest.approx([0, 0, 0.3])
+    assert kin.near("case") == pytest.approx([0.1, 0.2, 0.25])  # its second sense is a plate
+    assert kin.near("mug") == pytest.approx([0.15, 0.3, 0.15])
+    assert kin.near("quickly") == pytest.approx([0, 0, 0])
+    meanings = Meanings(
+        drawings.rows,
+        Dictionary({"2": Sense(("box",), ())}, {"sphere": ("2",)}),
+        cast(Teacher, Thesaurus()),
+        near=0.7,
     )
-    meanings = Meanings(drawings.rows, nouns, cast(Teacher, Thesaurus()), near=0.9)
-    assert meanings.synonyms == {"box": ["sphere"], "ball": ["orb"]}
+    # The encoder: itself a ball, explained ("sphere, box") a box. Half of each, and kinship.
+    assert meanings.synonyms == {"box": ["sphere"]}
+
+
+def test_the_surest_words_are_chosen(drawings: Drawings) -> None:
+    class Unsure(Thesaurus):
+        def words(self) -> list[str]:
+            return ["sphere", "orb", "cube", "red ball"]
+
+        def embed(self, texts: Sequence[str]) -> Tensor:
+            near = {"sphere": 0.9, "orb": 0.95, "cube": 0.6, "red ball": 0.99}
+            names = ["ball", "box", "brick", "plate"]
+            return torch.stack(
+                [F.one_hot(torch.tensor(names.index(t) if t in names else 0), 4).float()
+                 * near.get(t, 1.0 if t in names else 0.0) for t in texts]
+            )  # fmt: skip
+
+    meanings = Meanings(drawings.rows, None, cast(Teacher, Unsure()), near=0.5)
+    assert meanings.sure[0] == Meaning("red ball", "ball")
+    assert [m.word for m in meanings.surest(2, without=set())] == ["orb", "sphere"]
+    assert [m.word for m in meanings.surest(2, without={"orb"})] == ["cube", "sphere"]
 
 
 def test_prompts_differ_in_the_word_alone() -> None:
@@ -96,7 +121,7 @@ def part(drawings: Drawings, request: pytest.FixtureRequest) -> WordsPart:
     shape = ClipShape(vocabulary=600, text_width=64, text_heads=1, text_layers=2)
     tokenizer = learn_tokenizer(texts, shape.vocabulary, shape.window)
     tower = to_transformers(open_clip.CLIP(**towers(shape)), shape, tokenizer)
-    meanings = Meanings(drawings.rows, (), cast(Teacher, Thesaurus()), near=0.9)
+    meanings = Meanings(drawings.rows, None, cast(Teacher, Thesaurus()), near=0.9)
     loop = RECIPE.loop.model_copy(update={"precision": request.param})
     recipe = RECIPE.model_copy(update={"loop": loop})
     return WordsPart(tower, tokenizer, recipe, SceneMaker(drawings, SceneMix()), meanings)

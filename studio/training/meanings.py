@@ -1,0 +1,139 @@
+"""What other words mean among the labels of the drawings, and prompts that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from studio.training.dataset import Drawing
+from studio.training.dictionary import Dictionary
+from studio.training.scenes import BACKGROUNDS, Rng
+from studio.training.teacher import Teacher
+from studio.training.wording import CHINESE_STYLE, on_background, with_article
+
+T = TypeVar("T")
+
+
+SAME, KIND, KIND_OF_KIND, NARROWER, BESIDE = 0.3, 0.2, 0.15, 0.15, 0.1
+"""What it adds to a cosine that the dictionary has a label as the same, as what the word is a kind
+of, as a kind of the word, or as another kind of the same."""
+LESS_COMMON = 0.05
+"""What it takes away that another sense of the word is more common."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A word (or a label in Chinese), and the label in English that it stands for."""
+
+    word: str
+    label: str
+
+    @property
+    def says_its_label(self) -> bool:
+        return set(self.label.split()) <= set(self.word.split())
+
+
+class Kin:
+    """Which of some labels are near a word in a dictionary."""
+
+    def __init__(self, dictionary: Dictionary, labels: Sequence[str]) -> None:
+        self.dictionary, self.labels = dictionary, labels
+        column = {label: n for n, label in enumerate(labels)}
+        self.here: dict[str, set[int]] = {}
+        self.below: dict[str, set[int]] = {}
+        for place, sense in dictionary.senses.items():
+            if here := {column[word] for word in sense.words if word in column}:
+                self.here[place] = here
+                for one in dictionary.broader(place):
+                    self.below.setdefault(one, set()).update(here)
+
+    def near(self, word: str) -> npt.NDArray[np.float32]:
+        """How near each label is to the word, [labels] in [0, 0.3]."""
+        near = np.zeros(len(self.labels), np.float32)
+        for less, place in enumerate(self.dictionary.words.get(word, ())):
+            kinds = self.dictionary.broader(place)
+            further = [one for kind in kinds for one in self.dictionary.broader(kind)]
+            for value, group, places in (
+                (SAME, self.here, (place,)), (KIND, self.here, kinds),
+                (KIND_OF_KIND, self.here, further), (NARROWER, self.below, (place,)),
+                (BESIDE, self.below, kinds),
+            ):  # fmt: skip
+                found = [n for one in places for n in group.get(one, ())]
+                near[found] = np.maximum(near[found], value - LESS_COMMON * less)
+        return near
+
+
+class Meanings:
+    """Other words for the labels of the drawings.
+
+    The words are keywords of the drawings, the sentence encoder's own vocabulary and the nouns of
+    the dictionary. Each means the label nearest to it, if that is ``near``: by the cosine of the
+    encoder, of the word itself and of what the dictionary says of it, and by kinship in the
+    dictionary.
+    """
+
+    def __init__(
+        self, rows: tuple[Drawing, ...], dictionary: Dictionary | None, teacher: Teacher,
+        near: float,
+    ) -> None:  # fmt: skip
+        dictionary = dictionary or Dictionary({}, {})
+        labels = sorted({row.label["en"] for row in rows if row.everyday})
+        kin = Kin(dictionary, labels)
+        words = {word for row in rows for word in row.keywords["en"]} | set(teacher.words())
+        asked = sorted((words | set(dictionary.words)) - set(labels))
+        texts = sorted({text for word in asked for text in (word, *dictionary.explained(word))})
+        cosines = (teacher.embed(texts) @ teacher.embed(labels).T).numpy()
+        place = {text: n for n, text in enumerate(texts)}
+        found: list[tuple[float, Meaning]] = []
+        for word in asked:
+            said = [cosines[place[text]] for text in dictionary.explained(word)]
+            alone = cosines[place[word]]
+            nearness = (alone + np.max(said, 0)) / 2 + kin.near(word) if said else alone
+            best = int(nearness.argmax())
+            found.append((float(nearness[best]), Meaning(word, labels[best])))
+        self.sure = [m for score, m in sorted(found, key=lambda one: -one[0]) if score >= near]
+        self.synonyms: dict[str, list[str]] = {}
+        for meaning in self.sure:
+            self.synonyms.setdefault(meaning.label, []).append(meaning.word)
+        self.chinese = {row.label["en"]: [zh] for row in rows if (zh := row.label.get("zh"))}
+
+    def surest(self, count: int, *, without: AbstractSet[str]) -> list[Meaning]:
+        """Other words of which it is surest what they mean, in alphabetical order.
+
+        Without some, and without what says its label itself (``woolly rhinoceros``).
+        """
+        other = (m for m in self.sure if m.word not in without and not m.says_its_label)
+        return sorted(islice(other, count), key=lambda meaning: meaning.word)
+
+
+def in_english(meaning: Meaning, rng: Rng) -> tuple[str, str]:
+    """A prompt with the word, and the same one with the label."""
+    return _said(with_article(meaning.word), meaning, rng, chinese=False)
+
+
+def in_chinese(meaning: Meaning, rng: Rng) -> tuple[str, str]:
+    """A prompt in Chinese, and the same one in English."""
+    return _said(one_of(rng, ("", "一个", "一只")) + meaning.word, meaning, rng, chinese=True)
+
+
+def _said(said: str, meaning: Meaning, rng: Rng, *, chinese: bool) -> tuple[str, str]:
+    """At times both on a background, at times both in a style."""
+    meant = with_article(meaning.label)
+    if rng.random() < 0.3:
+        colour = one_of(rng, list(BACKGROUNDS))
+        said, meant = on_background(said, colour, chinese=chinese), on_background(meant, colour)
+    if rng.random() < 0.3:
+        style = one_of(rng, list(CHINESE_STYLE))
+        said += f"，{CHINESE_STYLE[style]}" if chinese else f", {style}"
+        meant += f", {style}"
+    return said, meant
+
+
+def one_of(rng: Rng, choices: Sequence[T]) -> T:
+    return choices[int(rng.integers(len(choices)))]
