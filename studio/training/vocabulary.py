@@ -138,8 +138,9 @@ def spoken(maker: SceneMaker, count: int, rng: Rng) -> set[str]:
         texts |= {label, plural(label), *row.keywords.get("en", ()), row.subgroup}
     said: set[str] = set()
     for text in texts:
-        words = re.findall(r"\w+", text.lower())
-        said |= {*words, *map(" ".join, pairwise(words))}
+        for word in (r"\w+", r"[\w'-]+"):
+            words = re.findall(word, text.lower())
+            said |= {*words, *map(" ".join, pairwise(words))}
     return said
 
 

@@ -19,7 +19,8 @@ def test_two_processes_checkpoint_by_one_clock_and_end(tmp_path: Path) -> None:
     overrides = (
         "shape.channels=[8, 8, 8, 8]", "shape.latent_channels=4", "crop=32", "loop.batch_size=2",
         # Some steps long: by clocks of their own the processes would differ in the step.
-        "loop.steps=40", "loop.decay_steps=0", "loop.checkpoint_minutes=0.003", "loop.log_seconds=0.000001",
+        "loop.steps=40", "loop.decay_steps=0", "loop.checkpoint_minutes=0.003",
+        "loop.log_seconds=0.000001",
     )  # fmt: skip
     launch = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
     train = ["studio.cli.main", "train", "vae", "--data", str(data), "--out", str(out)]
