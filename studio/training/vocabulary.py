@@ -130,7 +130,7 @@ class VocabularyPart:
 
 
 def spoken(maker: SceneMaker, count: int, rng: Rng) -> set[str]:
-    """The words, and all two side by side, of drawn captions and of what captions are made of."""
+    """Drawn captions and what they are made of: as a whole, all words, all two side by side."""
     rows = maker.drawings.rows
     texts = {caption(maker.draw(rng), rows, rng, chinese=0.0) for _ in range(count)}
     for row in rows:
@@ -140,7 +140,7 @@ def spoken(maker: SceneMaker, count: int, rng: Rng) -> set[str]:
     for text in texts:
         for word in (r"\w+", r"[\w'-]+"):
             words = re.findall(word, text.lower())
-            said |= {*words, *map(" ".join, pairwise(words))}
+            said |= {*words, *map(" ".join, pairwise(words)), " ".join(words)}
     return said
 
 
