@@ -271,8 +271,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"chance {1 / trial.options:.3f}  ({len(drawn)} pictures)",
             flush=True,
         )
-        shown += drawn[:8]
-        labels += [case.prompt for case in trial.cases[:8]]
+        if trial.cases[0].prompt.isascii():  # the sheet's font has no Chinese
+            shown += drawn[:8]
+            labels += [case.prompt for case in trial.cases[:8]]
     words = {row.label["en"]: row.label.get("zh") or "" for row in drawings.rows}
     known = [label for label in trials.real.labels[: options.each] if words[label]]
     meant = [(s, label) for s, label in SYNONYMS.items() if label in trials.real.labels]
