@@ -52,6 +52,7 @@ class UnetRecipe(Recipe):
         clip: folder that holds ``text_encoder/`` and ``tokenizer/``.
         pool: how many scenes are drawn and encoded before training begins.
         dropout: share of captions replaced by the empty one.
+        house_style: the style that captions need not name (:func:`caption`); None: none is.
         shift: how much noisier than evenly spread the times are (Esser et al. 2024, Scaling
             Rectified Flow Transformers): what is drawn is decided where noise is high.
         snr: signal-to-noise ratio from which the loss is held down (Hang et al. 2023, min-SNR;
@@ -65,6 +66,7 @@ class UnetRecipe(Recipe):
     pool: int = 30000
     dropout: float = 0.1
     chinese: float = 0.08
+    house_style: str | None = None
     shift: float = 1.0
     snr: float = 5.0
     sheet_guidance: float = 4.0
@@ -157,7 +159,10 @@ class UnetPart:
         rows = self.maker.drawings.rows
         captions = [
             "" if rng.random() < self.recipe.dropout
-            else caption(self.pool.scenes[i], rows, rng, chinese=self.recipe.chinese)
+            else caption(
+                self.pool.scenes[i], rows, rng,
+                chinese=self.recipe.chinese, house_style=self.recipe.house_style,
+            )
             for i in chosen
         ]  # fmt: skip
         return {"latents": self.pool.latents[chosen].float(), "states": self.encode(captions)}

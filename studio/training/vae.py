@@ -7,6 +7,7 @@ denoiser would have to invent.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 from torch import Tensor, nn
 
 from studio.errors import StudioError
+from studio.training.cpu_precision import called
 from studio.training.dataset import Drawings
 from studio.training.layout import normalised
 from studio.training.loop import Batch, Losses, fit
@@ -37,15 +40,45 @@ class VaeShape(Frozen):
 
 
 class VaeRecipe(Recipe):
-    """Recipe of the VAE. Weights of the loss terms; ``crop`` in pixels."""
+    """Recipe of the VAE. Weights of the loss terms; ``crop`` in pixels.
+
+    Attributes:
+        squares: weight of the mean square error, which PSNR is made of.
+        anchor: weight of the mean square distance from the latents of the weights that training
+            began with; above 0, latents keep their meaning, and a U-Net its use.
+    """
 
     shape: VaeShape = VaeShape()
     mix: SceneMix = SceneMix()
     crop: int = 64
     edges: float = 0.5
+    squares: float = 0.0
     kl: float = 1e-5
     halved: float = 0.25
+    anchor: float = 0.0
     decoder_only: bool = False
+
+
+class _Encode(nn.Module):
+    """Mean and logarithm of variance of the latents, side by side."""
+
+    def __init__(self, vae: Vae) -> None:
+        super().__init__()
+        self.encoder, self.quant_conv = vae.encoder, vae.quant_conv
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        moments: Tensor = self.quant_conv(self.encoder(pictures))
+        return moments
+
+
+class _Decode(nn.Module):
+    def __init__(self, vae: Vae) -> None:
+        super().__init__()
+        self.decoder, self.post_quant_conv = vae.decoder, vae.post_quant_conv
+
+    def forward(self, latents: Tensor) -> Tensor:
+        pictures: Tensor = self.decoder(self.post_quant_conv(latents))
+        return pictures
 
 
 class VaeObjective(nn.Module):
@@ -53,26 +86,38 @@ class VaeObjective(nn.Module):
 
     def __init__(self, vae: Vae, recipe: VaeRecipe) -> None:
         super().__init__()
-        self.vae = vae
+        self.encode, self.decode = _Encode(vae), _Decode(vae)
         self.recipe = recipe
+        self.first = copy.deepcopy(self.encode).requires_grad_(False) if recipe.anchor else None
+        self.bf16 = recipe.loop.precision == "bf16"
 
     def forward(self, pictures: Tensor) -> Losses:
-        posterior = self.vae.encode(pictures).latent_dist
+        r = self.recipe
+        posterior = DiagonalGaussianDistribution(self._called(self.encode, pictures))
         latents = posterior.sample()
-        pixels = F.l1_loss(output := self.vae.decode(latents).sample, pictures)
+        output = self._called(self.decode, latents)
+        pixels = F.l1_loss(output, pictures)
+        squares = F.mse_loss(output, pictures)
         edges = sum(
             (F.l1_loss(output.diff(dim=d), pictures.diff(dim=d)) for d in (-1, -2)),
             start=torch.zeros((), device=pictures.device),
         )
         kl = posterior.kl().mean() / latents[0].numel()
-        halved = F.l1_loss(
-            self.vae.decode(F.avg_pool2d(latents, 2)).sample, F.avg_pool2d(pictures, 2)
-        )
-        r = self.recipe
-        loss = pixels + r.edges * edges + r.kl * kl + r.halved * halved
-        with torch.no_grad():
-            psnr = -10 * torch.log10(F.mse_loss(output.clamp(-1, 1), pictures) / 4)
-        return {"loss": loss, "pixels": pixels, "kl": kl, "halved": halved, "psnr": psnr}
+        losses = {"pixels": pixels, "kl": kl, "psnr": -10 * torch.log10(squares.detach() / 4)}
+        loss = pixels + r.squares * squares + r.edges * edges + r.kl * kl
+        if r.halved:
+            smaller = self._called(self.decode, F.avg_pool2d(latents, 2))
+            losses["halved"] = F.l1_loss(smaller, F.avg_pool2d(pictures, 2))
+            loss = loss + r.halved * losses["halved"]
+        if self.first:
+            before = self._called(self.first, pictures).chunk(2, dim=1)[0]
+            losses["anchor"] = F.mse_loss(posterior.mean, before)
+            loss = loss + r.anchor * losses["anchor"]
+        return {"loss": loss, **losses}
+
+    def _called(self, module: nn.Module, maps: Tensor) -> Tensor:
+        out: Tensor = called(module, maps, bf16=self.bf16)
+        return out.float()
 
 
 class VaePart:
@@ -83,7 +128,9 @@ class VaePart:
         self.vae = vae
         self.recipe = recipe
         self.maker = SceneMaker(drawings, recipe.mix)
-        self.heldout = [i for i, row in enumerate(drawings.rows) if row.heldout][:32]
+        # Of all styles alike: the rows come style by style.
+        heldout = [i for i, row in enumerate(drawings.rows) if row.heldout]
+        self.heldout = heldout[:: max(1, len(heldout) // 64)]
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
         crop = self.recipe.crop
@@ -95,8 +142,8 @@ class VaePart:
         return {"pictures": to_tensor(np.stack(pictures))}
 
     def save(self, folder: Path) -> None:
-        """The VAE, its latents normalised; where the decoder learns alone they stay."""
-        if self.recipe.decoder_only:
+        """The VAE, its latents normalised, unless they are to stay as they were."""
+        if self.recipe.decoder_only or self.recipe.anchor:
             self.vae.save_pretrained(folder)
             return
         rng = np.random.default_rng(self.recipe.loop.seed)
@@ -111,7 +158,9 @@ class VaePart:
         drawn = self.vae.decode(self.vae.encode(real).latent_dist.mode()).sample.clamp(-1, 1)
         psnr = -10 * torch.log10(((real - drawn) ** 2).mean(dim=(1, 2, 3)) / 4)
         print(f"held-out drawings: {psnr.mean():.2f} dB", flush=True)
-        tile(torch.cat([real[:16], drawn[:16]]), 16).save(path)
+        columns = min(16, len(real))
+        some = slice(None, None, max(1, len(real) // columns))
+        tile(torch.cat([real[some][:columns], drawn[some][:columns]]), columns).save(path)
 
 
 def heldout_pictures(maker: SceneMaker, drawings: list[int]) -> Tensor:
@@ -166,7 +215,8 @@ def run(options: TrainOptions) -> None:
         vae = model.from_pretrained(options.init_from, use_safetensors=True)
     else:
         vae = build(recipe.shape, drawings.pixels.shape[1])
-    vae.to(memory_format=torch.channels_last)
+    if recipe.loop.precision != "bf16":
+        vae.to(memory_format=torch.channels_last)
     if recipe.decoder_only:
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)

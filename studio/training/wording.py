@@ -78,25 +78,43 @@ def plural(noun: str) -> str:
     return " ".join([*before, last]) + of + rest
 
 
-def caption(scene: Scene, rows: tuple[Drawing, ...], rng: Rng, *, chinese: float = 0.1) -> str:
+NAMED = 0.7
+"""Share of captions that name the style."""
+NAMED_HOUSE, NAMED_OTHER = 0.5, 0.95
+"""The same where one style is the house's: a caption without a style then nearly always means it,
+and what is drawn is one style and not the mean of all."""
+
+
+def caption(
+    scene: Scene,
+    rows: tuple[Drawing, ...],
+    rng: Rng,
+    *,
+    chinese: float = 0.1,
+    house_style: str | None = None,
+) -> str:
     """One of many ways to say what the scene shows.
 
     Args:
         rows: all drawings, indexed by the scene's ``placed``.
         chinese: share of captions in Chinese (where the things have Chinese labels).
+        house_style: the style that a caption without a style means; None: any.
     """
     if scene.face:
         return face_caption(scene.face, scene.background, rng, chinese=rng.random() < chinese)
     if rng.random() < 0.5:
         scene = mirrored(scene)
     shown = [rows[placed.drawing] for placed in scene.placed]
+    named = NAMED
+    if house_style:
+        named = NAMED_HOUSE if shown[0].style == house_style else NAMED_OTHER
     if rng.random() < chinese and all(row.label.get("zh") for row in shown):
-        return _chinese(scene, shown, rng)
+        return _chinese(scene, shown, rng, named)
     style = _one(rng, shown[0].style_words)
     text = _english(scene, shown, rng)
     if scene.background != "white" or rng.random() < 0.05:
         text = on_background(text, scene.background)
-    return f"{text}, {style}" if rng.random() < 0.7 else text
+    return f"{text}, {style}" if rng.random() < named else text
 
 
 def _english(scene: Scene, shown: list[Drawing], rng: Rng) -> str:
@@ -130,7 +148,7 @@ def _english(scene: Scene, shown: list[Drawing], rng: Rng) -> str:
     return f"{with_article(label)}, {shown[0].subgroup.replace('-', ' ')}"
 
 
-def _chinese(scene: Scene, shown: list[Drawing], rng: Rng) -> str:
+def _chinese(scene: Scene, shown: list[Drawing], rng: Rng, named: float) -> str:
     label = shown[0].label["zh"]
     if scene.kind == "count":
         text = f"{COUNTS[len(shown)][1]}{label}"
@@ -146,8 +164,8 @@ def _chinese(scene: Scene, shown: list[Drawing], rng: Rng) -> str:
         text = f"{_one(rng, ('', '一个', '一只'))}{label}"
     if scene.background != "white":
         text = on_background(text, scene.background, chinese=True)
-    style = CHINESE_STYLE.get(_one(rng, shown[0].style_words))
-    return f"{text}，{style}" if style and rng.random() < 0.7 else text
+    style = next((CHINESE_STYLE[w] for w in shown[0].style_words if w in CHINESE_STYLE), None)
+    return f"{text}，{style}" if style and rng.random() < named else text
 
 
 def face_caption(

@@ -165,3 +165,26 @@ def test_decoder_only_keeps_the_latents(data: Path, tmp_path: Path) -> None:
             before.decode(torch.ones(1, 4, 4, 4)).sample,
             after.decode(torch.ones(1, 4, 4, 4)).sample,
         )
+
+
+def test_an_anchor_holds_the_latents_while_the_rest_learns(data: Path, tmp_path: Path) -> None:
+    first = train_vae(data, tmp_path / "first", 2)
+    pictures = torch.rand(2, 3, 32, 32)
+    autoencoder: Any = AutoencoderKL
+
+    def latents(folder: Path) -> torch.Tensor:
+        vae = autoencoder.from_pretrained(folder / "weights", local_files_only=True)
+        with torch.no_grad():
+            mode: torch.Tensor = vae.encode(pictures).latent_dist.mean
+        return mode
+
+    def moved(name: str, anchor: float) -> float:
+        overrides = (*VAE, "loop.steps=20", "loop.warmup_steps=0", f"anchor={anchor}", "kl=0.1")
+        start = first / "weights"
+        vae_part.run(
+            TrainOptions(None, tmp_path / name, data, init_from=start, overrides=overrides)
+        )
+        return float((latents(tmp_path / name) - latents(first)).square().mean())
+
+    held, free = moved("held", 100.0), moved("free", 1e-6)
+    assert 0 < held < free / 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,23 @@ def test_plurals(noun: str, expected: str) -> None:
 def test_background_and_style_are_named() -> None:
     said = captions(Scene("background", (Placed(0),), background="blue"))
     assert said == {"a fox on a blue background", "a fox on a blue background, flat style"}
+
+
+def test_only_the_house_style_goes_unnamed() -> None:
+    rows = (row("fox", "狐狸"), replace(row("cat", "猫"), style="noto", style_words=("detailed",)))
+    rng = np.random.default_rng(0)
+
+    def share(drawing: int, chinese: float) -> float:
+        scene = Scene("plain", (Placed(drawing),))
+        said = [caption(scene, rows, rng, chinese=chinese, house_style="flat") for _ in range(400)]
+        return (
+            sum(text.endswith(("flat style", "detailed", "扁平风格", "细致")) for text in said)
+            / 400
+        )
+
+    for chinese in (0.0, 1.0):
+        assert share(0, chinese) == pytest.approx(0.5, abs=0.1)
+        assert share(1, chinese) == pytest.approx(0.95, abs=0.04)
 
 
 def test_a_hue_replaces_the_colour_word_of_the_label() -> None:
