@@ -1,54 +1,68 @@
-"""Teach CLIP's image tower to tell things apart, so that it can choose among what mini draws.
+"""Teach an image tower to meet mini's text tower, so that it can choose among what mini draws.
 
-The text tower stays as it is. Beside the contrast of pictures and captions (Radford et al. 2021),
-every picture of one kind of thing is told apart from all labels at once. Some pictures are blurred,
-as those that mini draws are.
+The tower is the small sister of the ResNets of Radford et al. 2021: few drawings teach a
+convolutional network more than a transformer. The text tower stays as it is. Beside the contrast of
+pictures and captions, every picture of one kind of thing is told apart from all labels at once.
+Pictures are turned, moved and scaled a little, and some are blurred, as those that mini draws are.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import open_clip  # type: ignore[import-untyped]
 import torch
 import torch.nn.functional as F  # noqa: N812
 from open_clip.loss import ClipLoss  # type: ignore[import-untyped]
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torchvision.transforms import v2  # type: ignore[import-untyped]
 
 from studio.errors import StudioError
 from studio.pipelines.open_clip_text import convert_to_open_clip
-from studio.training.clip import load, load_text, tokenize
-from studio.training.cpu_precision import called, plain_attention
+from studio.training.clip import load_text, tokenize
 from studio.training.dataset import Drawings
 from studio.training.loop import Batch, Losses, fit
 from studio.training.models import Clip, TextEncoder, Tokenizer
 from studio.training.options import TrainOptions
-from studio.training.recipe import Recipe
-from studio.training.scenes import Rng, SceneMaker, SceneMix
-from studio.training.vae import to_tensor
+from studio.training.recipe import Frozen, Recipe
+from studio.training.scenes import Placed, Rng, Scene, SceneMaker, SceneMix
+from studio.training.vae import tile, to_tensor
 from studio.training.wording import caption, with_article
 
 NOTHING = -1
 """Label of a picture that shows several kinds of things, or a face."""
 
 
+class ImageTowerShape(Frozen):
+    """Shape of the ResNet: blocks a level, channels of the first, pixels of a picture's side."""
+
+    layers: tuple[int, int, int, int] = (2, 2, 2, 2)
+    width: int = 16
+    head_width: int = 64
+    side: int = 64
+    embedding: int = 192
+
+
 class ImageTowerRecipe(Recipe):
     """Recipe of the image tower.
 
     Attributes:
-        clip: folder of the CLIP to begin with.
         text: folder that holds the ``text_encoder/`` and ``tokenizer/`` to meet.
         contrast: weight of the captions against that of the labels.
         blurred: share of the pictures that are blurred.
+        smoothing: share of certainty that is spread over all labels.
     """
 
+    shape: ImageTowerShape = ImageTowerShape()
     mix: SceneMix = SceneMix()
-    clip: Path = Path("runs/clip/weights")
     text: Path = Path("runs/words/weights")
     contrast: float = 0.3
     blurred: float = 0.5
+    smoothing: float = 0.1
 
 
 class ImageTowerObjective(nn.Module):
@@ -58,30 +72,30 @@ class ImageTowerObjective(nn.Module):
         labels: what the text tower read of every label, before the projection, [labels, D].
     """
 
-    def __init__(self, clip: Clip, labels: Tensor, contrast: float, *, bf16: bool = False) -> None:
+    def __init__(self, clip: Clip, labels: Tensor, recipe: ImageTowerRecipe) -> None:
         super().__init__()
-        self.bf16 = bf16
         self.visual, self.projection = clip.visual, clip.text_projection
-        self.logit_scale, self.contrast = clip.logit_scale, contrast
+        self.logit_scale, self.recipe = clip.logit_scale, recipe
         self.labels: Tensor
         self.register_buffer("labels", labels, persistent=False)
         self.clip_loss = ClipLoss()
 
     def forward(self, pictures: Tensor, captions: Tensor, right: Tensor) -> Losses:
         """Pictures [B, 3, S, S] in [-1, 1], captions [B, D] as read, places of labels [B]."""
-        with plain_attention(pictures.device):
-            seen = called(self.visual, pictures, bf16=self.bf16)
+        seen = self.visual(pictures)
         with torch.autocast(pictures.device.type, enabled=False):
             shown = F.normalize(seen.float(), dim=-1)
             names = F.normalize(self.labels @ self.projection, dim=-1)
             asked = F.normalize(captions @ self.projection, dim=-1)
             scale = self.logit_scale.exp().clamp(max=100)
             logits = scale * shown @ names.T
-            naming = F.cross_entropy(logits, right, ignore_index=NOTHING)
+            naming = F.cross_entropy(
+                logits, right, ignore_index=NOTHING, label_smoothing=self.recipe.smoothing
+            )
             contrast = self.clip_loss(shown, asked, scale)
         with torch.no_grad():
             named = (logits.argmax(1) == right)[right != NOTHING].float().mean()
-        loss = naming + self.contrast * contrast
+        loss = naming + self.recipe.contrast * contrast
         return {"loss": loss, "naming": naming, "contrast": contrast, "named": named}
 
 
@@ -97,12 +111,17 @@ class ImageTowerPart:
         labels = sorted({row.label["en"] for row in maker.drawings.rows})
         self.place = {label: n for n, label in enumerate(labels)}
         read = self.read([with_article(label) for label in labels])
-        bf16 = recipe.loop.precision == "bf16"
-        self.objective = ImageTowerObjective(clip, read, recipe.contrast, bf16=bf16)
+        self.objective = ImageTowerObjective(clip, read, recipe)
+        self.moved = v2.Compose(
+            [
+                v2.RandomAffine(10, (0.08, 0.08), (0.8, 1.1), fill=1.0),
+                v2.ColorJitter(brightness=0.1, contrast=0.15, saturation=0.2),
+            ]
+        )
+        self.heldout = [n for n, row in enumerate(maker.drawings.rows) if row.heldout]
 
     def batch(self, rng: Rng, size: int) -> Batch:
         scenes = [self.maker.draw(rng) for _ in range(size)]
-        pictures = to_tensor(np.stack([self.maker.picture(scene, rng) for scene in scenes]))
         rows = self.maker.drawings.rows
         right = [
             NOTHING
@@ -111,13 +130,20 @@ class ImageTowerPart:
             for scene in scenes
         ]
         return {
-            "pictures": torch.stack(
-                [blurred(one, rng) if rng.random() < self.recipe.blurred else one
-                 for one in pictures]
-            ),
+            "pictures": torch.stack([self._seen(one, rng) for one in self.small(scenes, rng)]),
             "captions": self.read([caption(scene, rows, rng) for scene in scenes]),
             "right": torch.tensor(right),
-        }  # fmt: skip
+        }
+
+    def small(self, scenes: Sequence[Scene], rng: Rng) -> Tensor:
+        """Pictures of scenes at the tower's size: [B, 3, S, S] in [-1, 1]."""
+        pictures = to_tensor(np.stack([self.maker.picture(scene, rng) for scene in scenes]))
+        side = self.recipe.shape.side
+        return F.interpolate(pictures, size=(side, side), mode="area")
+
+    def _seen(self, picture: Tensor, rng: Rng) -> Tensor:
+        moved: Tensor = self.moved((picture + 1) / 2) * 2 - 1
+        return blurred(moved, rng) if rng.random() < self.recipe.blurred else moved
 
     @torch.no_grad()
     def read(self, texts: list[str]) -> Tensor:
@@ -134,12 +160,43 @@ class ImageTowerPart:
         whole = self.clip.state_dict()
         kept = {name: text.get(name, tensor).contiguous() for name, tensor in whole.items()}
         save_file(kept, folder / "clip.safetensors")
-        shape = json.loads((self.recipe.clip / "clip.json").read_text(encoding="utf-8"))
-        shape["text_cfg"]["vocab_size"] = self.text_encoder.config.vocab_size
+        shape = towers(self.recipe.shape, self.text_encoder)
         (folder / "clip.json").write_text(json.dumps(shape, indent=2) + "\n", encoding="utf-8")
 
     def sheet(self, path: Path) -> None:
-        """Nothing to look at: this part draws nothing."""
+        """Drawings that training leaves out and it names wrongly; prints how many it names."""
+        rng = np.random.default_rng(0)
+        scenes = [Scene("plain", (Placed(n),)) for n in self.heldout]
+        pictures = self.small(scenes, rng)
+        shown = self.clip.encode_image(pictures, normalize=True)
+        names = F.normalize(self.objective.labels @ self.clip.text_projection, dim=-1)
+        nearest = (shown @ names.T).topk(5, dim=1).indices
+        right = torch.tensor([[self.place[self.maker.label(n)]] for n in self.heldout])
+        found = nearest == right
+        print(
+            f"{len(right)} held-out drawings: {found[:, 0].float().mean():.1%} named, "
+            f"{found.any(1).float().mean():.1%} among five",
+            flush=True,
+        )
+        if not found[:, 0].all():
+            tile(pictures[~found[:, 0]][:64], 16).save(path)
+
+
+def towers(shape: ImageTowerShape, text_encoder: TextEncoder) -> dict[str, object]:
+    """The configuration of the open_clip model."""
+    text = text_encoder.config
+    return {
+        "embed_dim": shape.embedding,
+        "vision_cfg": {
+            "image_size": shape.side, "layers": list(shape.layers), "width": shape.width,
+            "head_width": shape.head_width, "patch_size": None,
+        },
+        "text_cfg": {
+            "context_length": text.max_position_embeddings, "vocab_size": text.vocab_size,
+            "width": text.hidden_size, "heads": text.num_attention_heads,
+            "layers": text.num_hidden_layers,
+        },
+    }  # fmt: skip
 
 
 def blurred(picture: Tensor, rng: Rng) -> Tensor:
@@ -159,16 +216,15 @@ def run(options: TrainOptions) -> None:
     recipe = ImageTowerRecipe.read(options, "image_tower")
     if options.data is None:
         raise StudioError("Training needs drawings.", valid="--data FILE (studio train data)")
-    for name, there in (
-        ("clip", recipe.clip / "clip.safetensors"), ("text", recipe.text / "text_encoder"),
-    ):  # fmt: skip
-        if not there.exists():
-            raise StudioError(f"There is no {there}.", valid=f"--set {name}=FOLDER")
+    if not (recipe.text / "text_encoder").exists():
+        raise StudioError(f"There is no text tower in {recipe.text}.", valid="--set text=FOLDER")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clip, _ = load(recipe.clip)
     text_encoder, tokenizer = load_text(recipe.text)
     text_encoder.to(device).requires_grad_(False)
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
     torch.manual_seed(recipe.loop.seed)
+    clip = open_clip.CLIP(**towers(recipe.shape, text_encoder))
+    if options.init_from:
+        clip.load_state_dict(load_file(options.init_from / "clip.safetensors"))
     part = ImageTowerPart(clip, text_encoder, tokenizer, recipe, maker)
     fit(part, recipe.loop, options.out, resume=options.resume)

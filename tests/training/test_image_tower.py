@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,32 +9,43 @@ import open_clip  # type: ignore[import-untyped]
 import pytest
 import torch
 
-from studio.training.clip import ClipShape, load, to_transformers, towers
+from studio.training.clip import ClipShape, load, to_transformers
+from studio.training.clip import towers as clip_towers
 from studio.training.dataset import Drawings
-from studio.training.image_tower import NOTHING, ImageTowerPart, ImageTowerRecipe, blurred
+from studio.training.image_tower import (
+    NOTHING,
+    ImageTowerPart,
+    ImageTowerRecipe,
+    blurred,
+    towers,
+)
 from studio.training.scenes import SceneMaker
 from studio.training.tokens import learn_tokenizer
 from tests.training.drawn import write_drawings
 
-SHAPE = ClipShape(
+TEXT = ClipShape(
     vocabulary=600, text_width=64, text_heads=1, text_layers=1, side=32, image_width=64,
     image_layers=1, patch=8,
 )  # fmt: skip
+SHAPE = {"layers": [1, 1, 1, 1], "width": 8, "head_width": 32, "side": 32, "embedding": 32}
 
 
-@pytest.fixture(params=["no", "bf16"])
-def part(request: pytest.FixtureRequest, tmp_path: Path) -> ImageTowerPart:
+@pytest.fixture
+def part(tmp_path: Path) -> ImageTowerPart:
     torch.manual_seed(0)
-    (tmp_path / "clip.json").write_text(json.dumps(towers(SHAPE)))
-    loop = {"steps": 1, "batch_size": 1, "learning_rate": 1e-3, "precision": request.param}
-    mix = {"pair": 0.3, "hue": 0.0}
-    recipe = ImageTowerRecipe.model_validate({"clip": tmp_path, "mix": mix, "loop": loop})
+    recipe = ImageTowerRecipe.model_validate(
+        {
+            "shape": SHAPE,
+            "mix": {"pair": 0.3, "hue": 0.0},
+            "loop": {"steps": 1, "batch_size": 1, "learning_rate": 1e-3},
+        }
+    )
     texts = ["a ball", "a box", "a plate", "a brick", "on a red background", "detailed, flat style"]
-    tokenizer = learn_tokenizer(texts, SHAPE.vocabulary, SHAPE.window)
-    clip = open_clip.CLIP(**towers(SHAPE))
-    encoder = to_transformers(clip, SHAPE, tokenizer).requires_grad_(False)
+    tokenizer = learn_tokenizer(texts, TEXT.vocabulary, TEXT.window)
+    encoder = to_transformers(open_clip.CLIP(**clip_towers(TEXT)), TEXT, tokenizer)
+    clip = open_clip.CLIP(**towers(recipe.shape, encoder))
     maker = SceneMaker(Drawings.load(write_drawings(tmp_path / "d.zip")), recipe.mix)
-    return ImageTowerPart(clip, encoder, tokenizer, recipe, maker)
+    return ImageTowerPart(clip, encoder.requires_grad_(False), tokenizer, recipe, maker)
 
 
 def test_it_learns_to_name_pictures_and_leaves_the_text_tower(
