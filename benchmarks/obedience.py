@@ -25,10 +25,11 @@ from benchmarks.sheet import draw, labelled_sheet
 from studio.training.dataset import Drawings
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Placed, Scene, SceneMaker, SceneMix
 from studio.training.scenes import heldout_pair as heldout
-from studio.training.wording import on_background, plural, with_article, with_hue
+from studio.training.wording import PIXEL_ART, on_background, plural, with_article, with_hue
 
-STYLES = ("fluent-3d", "fluent-flat", "noto", "twemoji")
-"""Those that a word of the issue names: 3d render, flat style, detailed, simple cartoon style."""
+STYLES = ("fluent-3d", "fluent-flat", "noto", "twemoji", "emojione")
+"""Told apart: 3d render, flat style, detailed, simple cartoon style, clip art; and pixel art, which
+is made of the first."""
 SYNONYMS = {
     "pup": "dog", "hound": "dog", "stallion": "horse", "mare": "horse", "pony": "horse",
     "viper": "snake", "airliner": "airplane", "jet plane": "airplane", "spaceship": "rocket",
@@ -113,45 +114,58 @@ class Trials:
         """Nearest style, after what is common to all drawings of the thing is taken away.
 
         "style" takes away what real drawings of it have in common: what the model gives all its
-        pictures, softness say, then counts as style. "style apart" takes away what the four
+        pictures, softness say, then counts as style. "style apart" takes away what the six
         pictures themselves have in common: are they told apart as the words ask?
         """
         rows, place = self.real.rows, {c: n for n, c in enumerate(self.real.concepts)}
-        rest = self.real.features - self.prototypes[[place[row.concept] for row in rows]]
-        means = np.stack(
-            [rest[[row.style == style for row in rows]].mean(0) for style in STYLES]
-        ).astype(np.float32)
         words = {row.style: row.style_words[0] for row in rows}
         sets = [
-            tuple(
+            (
+                *(
+                    Case(
+                        f"{with_article(label)}, {words[style]}",
+                        Scene("plain", (Placed(self.drawing[concept, style]),)),
+                        answer,
+                    )
+                    for answer, style in enumerate(STYLES)
+                ),
                 Case(
-                    f"{with_article(label)}, {words[style]}",
-                    Scene("plain", (Placed(self.drawing[concept, style]),)),
-                    answer,
-                )
-                for answer, style in enumerate(STYLES)
+                    f"{with_article(label)}, {PIXEL_ART[0]}",
+                    Scene("pixel", (Placed(self.drawing[concept, STYLES[0]]),)),
+                    len(STYLES),
+                ),
             )
             for concept, label in zip(self.real.concepts, self.real.labels, strict=True)
             if all((concept, style) in self.drawing for style in STYLES)
         ]
+        options = len(STYLES) + 1
+        rest = self.real.features - self.prototypes[[place[row.concept] for row in rows]]
+        pixel_art = self._features([one[-1].scene for one in sets])
+        pixel_art -= self.prototypes[[place[self._concept(one[-1])] for one in sets]]
+        means = np.stack(
+            [
+                *(rest[[row.style == style for row in rows]].mean(0) for style in STYLES),
+                pixel_art.mean(0),
+            ]
+        ).astype(np.float32)
 
         def nearest(own: Features) -> list[int]:
-            found = [ranks(own, means, [n] * len(own)) for n in range(len(STYLES))]
+            found = [ranks(own, means, [n] * len(own)) for n in range(options)]
             return [of_one.index(0) for of_one in zip(*found, strict=True)]
 
         def alone(pictures: Sequence[Image.Image], cases: Sequence[Case]) -> list[int]:
-            concepts = [self.maker.drawings.rows[c.scene.placed[0].drawing].concept for c in cases]
-            return nearest(self.extract(pictures) - self.prototypes[[place[c] for c in concepts]])
+            concepts = [place[self._concept(case)] for case in cases]
+            return nearest(self.extract(pictures) - self.prototypes[concepts])
 
         def apart(pictures: Sequence[Image.Image], cases: Sequence[Case]) -> list[int]:
-            features = self.extract(pictures).reshape(-1, len(STYLES), means.shape[1])
+            features = self.extract(pictures).reshape(-1, options, means.shape[1])
             own = features - features.mean(1, keepdims=True) + means.mean(0)
             return nearest(own.reshape(len(cases), -1))
 
-        some = sets[: max(1, self.each // len(STYLES))]
+        some = sets[: max(1, self.each // options)]
         return (
-            Trial("style", self._some([case for one in sets for case in one]), alone, len(STYLES)),
-            Trial("style apart", tuple(case for one in some for case in one), apart, len(STYLES)),
+            Trial("style", self._some([case for one in sets for case in one]), alone, options),
+            Trial("style apart", tuple(case for one in some for case in one), apart, options),
         )
 
     def background(self) -> Trial:
@@ -247,6 +261,14 @@ class Trials:
             self.extract(pictures), self.prototypes, [place[label] for _, label in prompts]
         )
         return float((np.asarray(found) < 1).mean())
+
+    def _concept(self, case: Case) -> str:
+        return self.maker.drawings.rows[case.scene.placed[0].drawing].concept
+
+    def _features(self, scenes: Sequence[Scene]) -> Features:
+        rng = np.random.default_rng(0)
+        pictures = [Image.fromarray(self.maker.picture(scene, rng)) for scene in scenes]
+        return self.extract(pictures)
 
     def _things(self) -> list[tuple[str, int]]:
         pairs = zip(self.real.concepts, self.real.labels, strict=True)

@@ -23,7 +23,7 @@ from studio.training.faces import HAIR, HAIR_COLOURS, Face
 from studio.training.recipe import Frozen
 
 Rng = np.random.Generator
-Kind = Literal["plain", "background", "hue", "size", "count", "pair", "face"]
+Kind = Literal["plain", "background", "hue", "size", "count", "pair", "face", "pixel"]
 Side = Literal["left", "right", "above", "below"]
 
 BACKGROUNDS: dict[str, tuple[str, tuple[int, int, int]]] = {
@@ -49,6 +49,8 @@ HUES: dict[str, tuple[str, int]] = {
     "purple": ("紫色", 275),
     "pink": ("粉色", 330),
 }
+CELLS, CELL_COLOURS = 16, 24
+"""Of pixel art: cells a side (one to a latent of an f8 VAE at 128 pixels), and colours at most."""
 COUNTS = {2: ("two", "两个"), 3: ("three", "三个"), 4: ("four", "四个"), 5: ("five", "五个")}
 
 
@@ -62,6 +64,7 @@ class SceneMix(Frozen):
     count: float = 0.07
     pair: float = 0.08
     face: float = 0.0  # cartoon faces with named attributes, where the file has their parts
+    pixel: float = 0.0  # pixel art made of a drawing
     everyday: float = 3.0  # weight of a drawing of an everyday thing against any other
     known: float = 0.0  # exponent: how much more a thing weighs that many sets of drawings show
     styles: dict[str, float] = Field(default_factory=dict)  # weight of a style, 1 where not named
@@ -148,6 +151,8 @@ class SceneMaker:
             if heldout_pair(hue, self.label(main)):
                 return Scene("plain", (Placed(main),))
             return Scene(kind, (Placed(main),), hue=hue)
+        if kind == "pixel":
+            return Scene(kind, (Placed(main),))
         if kind == "size":
             large = bool(rng.random() < 0.5)
             size = float(rng.uniform(0.92, 1.0) if large else rng.uniform(0.3, 0.42))
@@ -203,7 +208,7 @@ class SceneMaker:
                 )
             corner = (round(placed.x * side - extent / 2), round(placed.y * side - extent / 2))
             canvas.paste(picture, corner, picture)
-        return np.asarray(canvas)
+        return np.asarray(_pixel_art(canvas) if scene.kind == "pixel" else canvas)
 
 
 def _pick(rng: Rng, cumulative: npt.NDArray[np.float64]) -> int:
@@ -238,6 +243,12 @@ def _recolour(picture: Image.Image, row: Drawing, hue: int) -> Image.Image:
     out = Image.merge("HSV", (h, s, v)).convert("RGBA")
     out.putalpha(alpha)
     return out
+
+
+def _pixel_art(picture: Image.Image) -> Image.Image:
+    """The picture in a few large cells of few colours."""
+    cells = picture.resize((CELLS, CELLS), Image.Resampling.BOX).quantize(CELL_COLOURS)
+    return cells.convert("RGB").resize(picture.size, Image.Resampling.NEAREST)
 
 
 def _grid(rng: Rng, drawing: int, count: int) -> tuple[Placed, ...]:

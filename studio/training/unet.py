@@ -138,7 +138,7 @@ class UnetPart:
     PROMPTS = (
         "a cat", "a dog", "a red apple on a yellow background", "a rocket, 3d render", "a tree",
         "a slice of pizza", "an automobile", "a house", "a banana, flat style", "a fish",
-        "a blue car", "a guitar", "a sunflower", "two apples", "a penguin",
+        "a blue car", "a guitar", "a sunflower, pixel art", "two apples", "a penguin",
         "a dog on a blue background", "a bicycle", "a cup of coffee, 3d render", "an owl",
         "a strawberry", "a sailboat", "一只狐狸", "a small cat", "a cat to the left of a tree",
         "a lion, simple cartoon style", "an airplane", "a mushroom", "a green rocket",

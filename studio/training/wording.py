@@ -38,7 +38,9 @@ CHINESE_STYLE = {
     "simple cartoon style": "简单卡通风格",
     "cartoon style": "卡通风格",
     "blob style": "圆润风格",
+    "clip art": "剪贴画",
 }
+PIXEL_ART = ("pixel art", "像素画")
 
 
 def with_article(noun: str) -> str:
@@ -106,11 +108,12 @@ def caption(
         scene = mirrored(scene)
     shown = [rows[placed.drawing] for placed in scene.placed]
     named = NAMED
-    if house_style:
-        named = NAMED_HOUSE if shown[0].style == house_style else NAMED_OTHER
+    if house_style or scene.kind == "pixel":
+        at_home = scene.kind != "pixel" and shown[0].style == house_style
+        named = NAMED_HOUSE if at_home else NAMED_OTHER
     if rng.random() < chinese and all(row.label.get("zh") for row in shown):
         return _chinese(scene, shown, rng, named)
-    style = _one(rng, shown[0].style_words)
+    style = PIXEL_ART[0] if scene.kind == "pixel" else _one(rng, shown[0].style_words)
     text = _english(scene, shown, rng)
     if scene.background != "white" or rng.random() < 0.05:
         text = on_background(text, scene.background)
@@ -165,6 +168,8 @@ def _chinese(scene: Scene, shown: list[Drawing], rng: Rng, named: float) -> str:
     if scene.background != "white":
         text = on_background(text, scene.background, chinese=True)
     style = next((CHINESE_STYLE[w] for w in shown[0].style_words if w in CHINESE_STYLE), None)
+    if scene.kind == "pixel":
+        style = PIXEL_ART[1]
     return f"{text}，{style}" if style and rng.random() < named else text
 
 

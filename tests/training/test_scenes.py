@@ -48,6 +48,15 @@ def test_recolouring_turns_a_red_ball_green(maker: SceneMaker) -> None:
     assert green > blue + 80
 
 
+def test_pixel_art_has_few_large_cells(maker: SceneMaker) -> None:
+    drawing = (Placed(find(maker, "ball-flat")),)
+    rng = np.random.default_rng(0)
+    cells = maker.picture(Scene("pixel", drawing), rng).reshape(16, 4, 16, 4, 3)
+    assert (cells == cells[:, :1, :, :1]).all()
+    plain = maker.picture(Scene("plain", drawing), rng).reshape(16, 4, 16, 4, 3)
+    np.testing.assert_allclose(cells[:, 0, :, 0], plain.mean(axis=(1, 3)), atol=24)
+
+
 def test_sides(maker: SceneMaker) -> None:
     scene = Scene(
         "pair",

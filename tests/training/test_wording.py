@@ -68,6 +68,13 @@ def test_only_the_house_style_goes_unnamed() -> None:
         assert share(1, chinese) == pytest.approx(0.95, abs=0.04)
 
 
+def test_pixel_art_is_named_and_the_style_it_is_made_of_is_not() -> None:
+    said = captions(Scene("pixel", (Placed(0),)))
+    assert "a fox, pixel art" in said
+    assert not any("flat style" in text for text in said)
+    assert "狐狸，像素画" in captions(Scene("pixel", (Placed(0),)), chinese=1.0)
+
+
 def test_a_hue_replaces_the_colour_word_of_the_label() -> None:
     said = captions(Scene("hue", (Placed(1),), hue="green"))
     assert {"a green apple", "a green apple, flat style"} <= said
