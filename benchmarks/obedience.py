@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +19,16 @@ from PIL import Image
 
 from benchmarks.checks import border_colour, extent, half, nearest_hue, parts
 from benchmarks.command_line import command_line
-from benchmarks.features import FeatureExtractor, Features
+from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery, gallery, ranks
 from benchmarks.sheet import draw, labelled_sheet
+from benchmarks.styles import style_trials
+from benchmarks.trials import Case, Trial, one_by_one
 from studio.training.dataset import Drawings
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Placed, Scene, SceneMaker, SceneMix
 from studio.training.scenes import heldout_pair as heldout
-from studio.training.wording import PIXEL_ART, on_background, plural, with_article, with_hue
+from studio.training.wording import on_background, plural, with_article, with_hue
 
-STYLES = ("fluent-3d", "fluent-flat", "noto", "twemoji", "emojione")
-"""Told apart: 3d render, flat style, detailed, simple cartoon style, clip art; and pixel art, which
-is made of the first."""
 SYNONYMS = {
     "pup": "dog", "hound": "dog", "stallion": "horse", "mare": "horse", "pony": "horse",
     "viper": "snake", "airliner": "airplane", "jet plane": "airplane", "spaceship": "rocket",
@@ -43,37 +42,6 @@ SYNONYMS = {
     "fire truck": "fire engine", "meteor": "shooting star", "cello": "violin", "cornet": "trumpet",
 }  # fmt: skip
 """Words that no label and no keyword of the drawings holds, and the label that they mean."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is asked, and a real scene that shows it."""
-
-    prompt: str
-    scene: Scene
-    answer: int
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Cases, and a check: which answer each picture gives; right where it is the case's own."""
-
-    name: str
-    cases: tuple[Case, ...]
-    check: Callable[[Sequence[Image.Image], Sequence[Case]], Sequence[int]]
-    options: int
-
-    def rate(self, pictures: Sequence[Image.Image]) -> float:
-        """Share of right answers of the pictures, one a case."""
-        right = [case.answer for case in self.cases]
-        return float(np.mean(np.asarray(self.check(pictures, self.cases)) == right))
-
-
-def one_by_one(
-    check: Callable[[Image.Image, Case], int],
-) -> Callable[[Sequence[Image.Image], Sequence[Case]], Sequence[int]]:
-    """A check that looks at every picture alone."""
-    return lambda pictures, cases: [check(p, c) for p, c in zip(pictures, cases, strict=True)]
 
 
 class Trials:
@@ -91,7 +59,8 @@ class Trials:
         self.rng = random.Random(0)
 
     def all(self) -> tuple[Trial, ...]:
-        styles, background, hue = self.styles(), self.background(), self.hue()
+        styles = style_trials(self.maker, self.real, self.extract, self.each)
+        background, hue = self.background(), self.hue()
         return (
             *styles, background, self.chinese(background), hue, self.chinese(hue),
             self.side(), self.size(), self.count(),
@@ -109,64 +78,6 @@ class Trials:
             )
             asked.append(replace(case, prompt=prompt))
         return replace(trial, name=f"{trial.name}, zh", cases=tuple(asked))
-
-    def styles(self) -> tuple[Trial, Trial]:
-        """Nearest style, after what is common to all drawings of the thing is taken away.
-
-        "style" takes away what real drawings of it have in common: what the model gives all its
-        pictures, softness say, then counts as style. "style apart" takes away what the six
-        pictures themselves have in common: are they told apart as the words ask?
-        """
-        rows, place = self.real.rows, {c: n for n, c in enumerate(self.real.concepts)}
-        words = {row.style: row.style_words[0] for row in rows}
-        sets = [
-            (
-                *(
-                    Case(
-                        f"{with_article(label)}, {words[style]}",
-                        Scene("plain", (Placed(self.drawing[concept, style]),)),
-                        answer,
-                    )
-                    for answer, style in enumerate(STYLES)
-                ),
-                Case(
-                    f"{with_article(label)}, {PIXEL_ART[0]}",
-                    Scene("pixel", (Placed(self.drawing[concept, STYLES[0]]),)),
-                    len(STYLES),
-                ),
-            )
-            for concept, label in zip(self.real.concepts, self.real.labels, strict=True)
-            if all((concept, style) in self.drawing for style in STYLES)
-        ]
-        options = len(STYLES) + 1
-        rest = self.real.features - self.prototypes[[place[row.concept] for row in rows]]
-        pixel_art = self._features([one[-1].scene for one in sets])
-        pixel_art -= self.prototypes[[place[self._concept(one[-1])] for one in sets]]
-        means = np.stack(
-            [
-                *(rest[[row.style == style for row in rows]].mean(0) for style in STYLES),
-                pixel_art.mean(0),
-            ]
-        ).astype(np.float32)
-
-        def nearest(own: Features) -> list[int]:
-            found = [ranks(own, means, [n] * len(own)) for n in range(options)]
-            return [of_one.index(0) for of_one in zip(*found, strict=True)]
-
-        def alone(pictures: Sequence[Image.Image], cases: Sequence[Case]) -> list[int]:
-            concepts = [place[self._concept(case)] for case in cases]
-            return nearest(self.extract(pictures) - self.prototypes[concepts])
-
-        def apart(pictures: Sequence[Image.Image], cases: Sequence[Case]) -> list[int]:
-            features = self.extract(pictures).reshape(-1, options, means.shape[1])
-            own = features - features.mean(1, keepdims=True) + means.mean(0)
-            return nearest(own.reshape(len(cases), -1))
-
-        some = sets[: max(1, self.each // options)]
-        return (
-            Trial("style", self._some([case for one in sets for case in one]), alone, options),
-            Trial("style apart", tuple(case for one in some for case in one), apart, options),
-        )
 
     def background(self) -> Trial:
         """Nearest named colour of the picture's border, by hue first."""
@@ -261,14 +172,6 @@ class Trials:
             self.extract(pictures), self.prototypes, [place[label] for _, label in prompts]
         )
         return float((np.asarray(found) < 1).mean())
-
-    def _concept(self, case: Case) -> str:
-        return self.maker.drawings.rows[case.scene.placed[0].drawing].concept
-
-    def _features(self, scenes: Sequence[Scene]) -> Features:
-        rng = np.random.default_rng(0)
-        pictures = [Image.fromarray(self.maker.picture(scene, rng)) for scene in scenes]
-        return self.extract(pictures)
 
     def _things(self) -> list[tuple[str, int]]:
         pairs = zip(self.real.concepts, self.real.labels, strict=True)
