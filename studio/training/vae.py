@@ -46,6 +46,9 @@ class VaeRecipe(Recipe):
         squares: weight of the mean square error, which PSNR is made of.
         anchor: weight of the mean square distance from the latents of the weights that training
             began with; above 0, latents keep their meaning, and a U-Net its use.
+        noise: the decoder learns from latents with noise of up to this deviation, so that it makes
+            clean pictures of what a denoiser leaves unclean (Zheng et al. 2025, Diffusion
+            Transformers with Representation Autoencoders).
     """
 
     shape: VaeShape = VaeShape()
@@ -56,6 +59,7 @@ class VaeRecipe(Recipe):
     kl: float = 1e-5
     halved: float = 0.25
     anchor: float = 0.0
+    noise: float = 0.0
     decoder_only: bool = False
 
 
@@ -95,6 +99,9 @@ class VaeObjective(nn.Module):
         r = self.recipe
         posterior = DiagonalGaussianDistribution(self._called(self.encode, pictures))
         latents = posterior.sample()
+        if r.noise:
+            amount = r.noise * torch.rand_like(latents[:, :1, :1, :1])
+            latents = latents + amount * torch.randn_like(latents)
         output = self._called(self.decode, latents)
         pixels = F.l1_loss(output, pictures)
         squares = F.mse_loss(output, pictures)
