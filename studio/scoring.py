@@ -51,7 +51,8 @@ class Scorer:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model = model.eval().requires_grad_(False)
         self._tokenizer = tokenizer
-        self._side: int = model.visual.image_size[0]
+        side = model.visual.image_size  # a pair in transformers
+        self._side: int = side[0] if isinstance(side, tuple) else side
         self._texts: dict[tuple[str, ...], Tensor] = {}
 
     @classmethod
