@@ -40,7 +40,7 @@ def test_tiles_stay_near_the_whole_and_nearer_than_those_of_diffusers(
     mini.disable_tiling()
 
     assert ours.mean() < 6
-    assert ours.mean() < 0.7 * theirs.mean()
+    assert ours.mean() < theirs.mean()
     tiled = vae_tiling.encode(mini, picture, 16)
     assert (tiled.mean - seen.mean).abs().mean() < 0.05 * seen.mean.std()
 
