@@ -23,7 +23,7 @@ from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery, gallery, ranks
 from benchmarks.sheet import draw, labelled_sheet
 from benchmarks.styles import style_trials
-from benchmarks.trials import Case, Trial, one_by_one
+from benchmarks.trials import Case, Trial, one_by_one, some
 from studio.training.dataset import Drawings
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Placed, Scene, SceneMaker, SceneMix
 from studio.training.scenes import heldout_pair as heldout
@@ -114,7 +114,10 @@ class Trials:
             if rows[drawing].hue is not None and heldout(hue, label)
         ]
         return Trial(
-            "hue", self._some(cases), one_by_one(lambda p, _: nearest_hue(p, hues)), len(hues)
+            "hue",
+            self._some(cases),
+            one_by_one(lambda p, _: nearest_hue(p, hues)),
+            len(hues),
         )
 
     def side(self) -> Trial:
@@ -144,7 +147,12 @@ class Trials:
             for label, drawing in self._things()
             for large, (word, size) in enumerate((("small", 0.36), ("large", 0.96)))
         ]
-        return Trial("size", self._some(cases), one_by_one(lambda p, _: int(extent(p) > 2 / 3)), 2)
+        return Trial(
+            "size",
+            self._some(cases),
+            one_by_one(lambda p, _: int(extent(p) > 2 / 3)),
+            2,
+        )
 
     def count(self) -> Trial:
         """Parts that stand apart on the background."""
@@ -178,7 +186,7 @@ class Trials:
         return [(label, self.drawing[concept, "noto"]) for concept, label in pairs]
 
     def _some(self, cases: Sequence[Case]) -> tuple[Case, ...]:
-        return tuple(self.rng.sample(list(cases), min(self.each, len(cases))))
+        return some(cases, self.each, self.rng)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.features import FeatureExtractor, Features
 from benchmarks.judge import Gallery, ranks
-from benchmarks.trials import Case, Trial
+from benchmarks.trials import Case, Trial, some
 from studio.training.scenes import Placed, Scene, SceneMaker
 from studio.training.wording import PIXEL_ART, with_article
 
@@ -30,21 +30,23 @@ def style_trials(
     themselves have in common: are they told apart as the words ask? "style new" is as "style", for
     things whose drawing in that style training left out.
     """
-    rows, place = maker.drawings.rows, {c: n for n, c in enumerate(real.concepts)}
+    rows = maker.drawings.rows
     prototypes = real.prototypes()
     sets = _sets(maker, real)
 
-    def concept(case: Case) -> int:
-        return place[rows[case.scene.placed[0].drawing].concept]
+    def common(cases: Sequence[Case]) -> Features:
+        """What real drawings of each case's thing have in common."""
+        concepts = (rows[case.scene.placed[0].drawing].concept for case in cases)
+        return prototypes[real.places(concepts)]
 
-    rest = real.features - prototypes[[place[row.concept] for row in real.rows]]
+    rest = real.features - prototypes[real.places(row.concept for row in real.rows)]
     rng = np.random.default_rng(0)
     pixel_art = [one[-1] for one in sets]
     pictures = [Image.fromarray(maker.picture(case.scene, rng)) for case in pixel_art]
     means = np.stack(
         [
             *(rest[[row.style == style for row in real.rows]].mean(0) for style in STYLES),
-            (extract(pictures) - prototypes[[concept(case) for case in pixel_art]]).mean(0),
+            (extract(pictures) - common(pixel_art)).mean(0),
         ]
     ).astype(np.float32)
 
@@ -53,7 +55,7 @@ def style_trials(
         return [of_one.index(0) for of_one in zip(*found, strict=True)]
 
     def alone(pictures: Sequence[Image.Image], cases: Sequence[Case]) -> list[int]:
-        return nearest(extract(pictures) - prototypes[[concept(case) for case in cases]])
+        return nearest(extract(pictures) - common(cases))
 
     def apart(pictures: Sequence[Image.Image], cases: Sequence[Case]) -> list[int]:
         features = extract(pictures).reshape(-1, OPTIONS, means.shape[1])
@@ -68,14 +70,14 @@ def style_trials(
     ]
     chosen = random.Random(0)
     return (
-        Trial("style", _some(cases, each, chosen), alone, OPTIONS),
+        Trial("style", some(cases, each, chosen), alone, OPTIONS),
         Trial(
             "style apart",
             tuple(case for one in sets[: max(1, each // OPTIONS)] for case in one),
             apart,
             OPTIONS,
         ),
-        Trial("style new", _some(new, each, chosen), alone, OPTIONS),
+        Trial("style new", some(new, each, chosen), alone, OPTIONS),
     )
 
 
@@ -85,24 +87,18 @@ def _sets(maker: SceneMaker, real: Gallery) -> list[tuple[Case, ...]]:
     drawing = {(row.concept, row.style): n for n, row in enumerate(rows)}
     words = {row.style: row.style_words[0] for row in rows}
 
-    def case(label: str, word: str, scene: Scene, answer: int) -> Case:
-        return Case(f"{with_article(label)}, {word}", scene, answer)
+    def looks(concept: str) -> list[tuple[str, Scene]]:
+        plain = {style: (Placed(drawing[concept, style]),) for style in STYLES}
+        return [
+            *((words[style], Scene("plain", placed)) for style, placed in plain.items()),
+            (PIXEL_ART[0], Scene("pixel", plain[STYLES[0]])),
+        ]
 
     return [
-        (
-            *(
-                case(label, words[style], Scene("plain", (Placed(drawing[concept, style]),)), n)
-                for n, style in enumerate(STYLES)
-            ),
-            case(
-                label, PIXEL_ART[0],
-                Scene("pixel", (Placed(drawing[concept, STYLES[0]]),)), len(STYLES),
-            ),
+        tuple(
+            Case(f"{with_article(label)}, {word}", scene, answer)
+            for answer, (word, scene) in enumerate(looks(concept))
         )
         for concept, label in zip(real.concepts, real.labels, strict=True)
         if all((concept, style) in drawing for style in STYLES)
-    ]  # fmt: skip
-
-
-def _some(cases: Sequence[Case], each: int, chosen: random.Random) -> tuple[Case, ...]:
-    return tuple(chosen.sample(list(cases), min(each, len(cases))))
+    ]

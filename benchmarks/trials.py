@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -40,3 +41,8 @@ def one_by_one(
 ) -> Callable[[Sequence[Image.Image], Sequence[Case]], Sequence[int]]:
     """A check that looks at every picture alone."""
     return lambda pictures, cases: [check(p, c) for p, c in zip(pictures, cases, strict=True)]
+
+
+def some(cases: Sequence[Case], each: int, rng: random.Random) -> tuple[Case, ...]:
+    """``each`` of the cases at random, or all where there are fewer."""
+    return tuple(rng.sample(list(cases), min(each, len(cases))))

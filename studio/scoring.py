@@ -51,8 +51,7 @@ class Scorer:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model = model.eval().requires_grad_(False)
         self._tokenizer = tokenizer
-        side = model.visual.image_size  # a pair in transformers
-        self._side: int = side[0] if isinstance(side, tuple) else side
+        self._side: int = model.visual.image_size
         self._texts: dict[tuple[str, ...], Tensor] = {}
 
     @classmethod

@@ -59,7 +59,7 @@ class ImageTowerRecipe(Recipe):
 
     shape: ImageTowerShape = ImageTowerShape()
     mix: SceneMix = SceneMix()
-    text: Path = Path("runs/words/weights")
+    text: Path = Path("runs/vocabulary/weights")
     contrast: float = 0.3
     blurred: float = 0.5
     smoothing: float = 0.1

@@ -63,34 +63,13 @@ class VaeRecipe(Recipe):
     decoder_only: bool = False
 
 
-class _Encode(nn.Module):
-    """Mean and logarithm of variance of the latents, side by side."""
-
-    def __init__(self, vae: Vae) -> None:
-        super().__init__()
-        self.encoder, self.quant_conv = vae.encoder, vae.quant_conv
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        moments: Tensor = self.quant_conv(self.encoder(pictures))
-        return moments
-
-
-class _Decode(nn.Module):
-    def __init__(self, vae: Vae) -> None:
-        super().__init__()
-        self.decoder, self.post_quant_conv = vae.decoder, vae.post_quant_conv
-
-    def forward(self, latents: Tensor) -> Tensor:
-        pictures: Tensor = self.decoder(self.post_quant_conv(latents))
-        return pictures
-
-
 class VaeObjective(nn.Module):
     """Losses of a batch of pictures [B, 3, H, W] in [-1, 1]."""
 
     def __init__(self, vae: Vae, recipe: VaeRecipe) -> None:
         super().__init__()
-        self.encode, self.decode = _Encode(vae), _Decode(vae)
+        self.encode = nn.Sequential(vae.encoder, vae.quant_conv)  # gives mean and log variance
+        self.decode = nn.Sequential(vae.post_quant_conv, vae.decoder)
         self.recipe = recipe
         self.first = copy.deepcopy(self.encode).requires_grad_(False) if recipe.anchor else None
         self.bf16 = recipe.loop.precision == "bf16"
@@ -110,7 +89,9 @@ class VaeObjective(nn.Module):
             start=torch.zeros((), device=pictures.device),
         )
         kl = posterior.kl().mean() / latents[0].numel()
-        losses = {"pixels": pixels, "kl": kl, "psnr": -10 * torch.log10(squares.detach() / 4)}
+        with torch.no_grad():
+            psnr = -10 * torch.log10(F.mse_loss(output.clamp(-1, 1), pictures) / 4)
+        losses = {"pixels": pixels, "kl": kl, "psnr": psnr}
         loss = pixels + r.squares * squares + r.edges * edges + r.kl * kl
         if r.halved:
             smaller = self._called(self.decode, F.avg_pool2d(latents, 2))
@@ -165,9 +146,8 @@ class VaePart:
         drawn = self.vae.decode(self.vae.encode(real).latent_dist.mode()).sample.clamp(-1, 1)
         psnr = -10 * torch.log10(((real - drawn) ** 2).mean(dim=(1, 2, 3)) / 4)
         print(f"held-out drawings: {psnr.mean():.2f} dB", flush=True)
-        columns = min(16, len(real))
-        some = slice(None, None, max(1, len(real) // columns))
-        tile(torch.cat([real[some][:columns], drawn[some][:columns]]), columns).save(path)
+        some = list(range(0, len(real), max(1, len(real) // 16)))[:16]
+        tile(torch.cat([real[some], drawn[some]]), len(some)).save(path)
 
 
 def heldout_pictures(maker: SceneMaker, drawings: list[int]) -> Tensor:
@@ -222,7 +202,8 @@ def run(options: TrainOptions) -> None:
         vae = model.from_pretrained(options.init_from, use_safetensors=True)
     else:
         vae = build(recipe.shape, drawings.pixels.shape[1])
-    if recipe.loop.precision != "bf16":
+    if recipe.loop.precision != "bf16" or torch.cuda.is_available():
+        # Quicker everywhere but in bfloat16 on CPUs.
         vae.to(memory_format=torch.channels_last)
     if recipe.decoder_only:
         vae.encoder.requires_grad_(False)

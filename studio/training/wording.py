@@ -41,6 +41,11 @@ CHINESE_STYLE = {
     "clip art": "剪贴画",
 }
 PIXEL_ART = ("pixel art", "像素画")
+NAMED = 0.7
+"""Share of captions that name the style."""
+NAMED_HOUSE, NAMED_OTHER = 0.5, 0.95
+"""The same where one style is the house's: a caption without a style then nearly always means it,
+and what is drawn is one style and not the mean of all."""
 
 
 def with_article(noun: str) -> str:
@@ -80,13 +85,6 @@ def plural(noun: str) -> str:
     return " ".join([*before, last]) + of + rest
 
 
-NAMED = 0.7
-"""Share of captions that name the style."""
-NAMED_HOUSE, NAMED_OTHER = 0.5, 0.95
-"""The same where one style is the house's: a caption without a style then nearly always means it,
-and what is drawn is one style and not the mean of all."""
-
-
 def caption(
     scene: Scene,
     rows: tuple[Drawing, ...],
@@ -107,10 +105,7 @@ def caption(
     if rng.random() < 0.5:
         scene = mirrored(scene)
     shown = [rows[placed.drawing] for placed in scene.placed]
-    named = NAMED
-    if house_style or scene.kind == "pixel":
-        at_home = scene.kind != "pixel" and shown[0].style == house_style
-        named = NAMED_HOUSE if at_home else NAMED_OTHER
+    named = _named(scene, shown[0].style, house_style)
     if rng.random() < chinese and all(row.label.get("zh") for row in shown):
         return _chinese(scene, shown, rng, named)
     style = PIXEL_ART[0] if scene.kind == "pixel" else _one(rng, shown[0].style_words)
@@ -118,6 +113,15 @@ def caption(
     if scene.background != "white" or rng.random() < 0.05:
         text = on_background(text, scene.background)
     return f"{text}, {style}" if rng.random() < named else text
+
+
+def _named(scene: Scene, style: str, house_style: str | None) -> float:
+    """Share of the captions of such a scene that name its style."""
+    if scene.kind == "pixel":
+        return NAMED_OTHER
+    if house_style is None:
+        return NAMED
+    return NAMED_HOUSE if style == house_style else NAMED_OTHER
 
 
 def _english(scene: Scene, shown: list[Drawing], rng: Rng) -> str:
@@ -167,9 +171,8 @@ def _chinese(scene: Scene, shown: list[Drawing], rng: Rng, named: float) -> str:
         text = f"{_one(rng, ('', '一个', '一只'))}{label}"
     if scene.background != "white":
         text = on_background(text, scene.background, chinese=True)
-    style = next((CHINESE_STYLE[w] for w in shown[0].style_words if w in CHINESE_STYLE), None)
-    if scene.kind == "pixel":
-        style = PIXEL_ART[1]
+    known = (CHINESE_STYLE[word] for word in shown[0].style_words if word in CHINESE_STYLE)
+    style = PIXEL_ART[1] if scene.kind == "pixel" else next(known, None)
     return f"{text}，{style}" if style and rng.random() < named else text
 
 
