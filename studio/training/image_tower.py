@@ -9,7 +9,7 @@ Pictures are turned, moved and scaled a little, and some are blurred, as those t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ import torch.nn.functional as F  # noqa: N812
 from open_clip.loss import ClipLoss  # type: ignore[import-untyped]
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torchvision.transforms import v2  # type: ignore[import-untyped]
 
 from studio.errors import StudioError
 from studio.pipelines.open_clip_text import convert_to_open_clip
@@ -70,23 +69,26 @@ class ImageTowerObjective(nn.Module):
 
     Args:
         labels: what the text tower read of every label, before the projection, [labels, D].
+        read: gives what the text tower makes of tokens [B, T], before the projection, [B, D].
     """
 
-    def __init__(self, clip: Clip, labels: Tensor, recipe: ImageTowerRecipe) -> None:
+    def __init__(
+        self, clip: Clip, labels: Tensor, read: Callable[[Tensor], Tensor], recipe: ImageTowerRecipe
+    ) -> None:
         super().__init__()
-        self.visual, self.projection = clip.visual, clip.text_projection
+        self.visual, self.projection, self.read = clip.visual, clip.text_projection, read
         self.logit_scale, self.recipe = clip.logit_scale, recipe
         self.labels: Tensor
         self.register_buffer("labels", labels, persistent=False)
         self.clip_loss = ClipLoss()
 
     def forward(self, pictures: Tensor, captions: Tensor, right: Tensor) -> Losses:
-        """Pictures [B, 3, S, S] in [-1, 1], captions [B, D] as read, places of labels [B]."""
-        seen = self.visual(pictures)
+        """Pictures [B, 3, S, S] in [-1, 1], tokens of captions [B, T], places of labels [B]."""
+        seen = self.visual(varied(pictures, self.recipe.blurred))
         with torch.autocast(pictures.device.type, enabled=False):
             shown = F.normalize(seen.float(), dim=-1)
             names = F.normalize(self.labels @ self.projection, dim=-1)
-            asked = F.normalize(captions @ self.projection, dim=-1)
+            asked = F.normalize(self.read(captions) @ self.projection, dim=-1)
             scale = self.logit_scale.exp().clamp(max=100)
             logits = scale * shown @ names.T
             naming = F.cross_entropy(
@@ -110,14 +112,8 @@ class ImageTowerPart:
         self.recipe, self.maker = recipe, maker
         labels = sorted({row.label["en"] for row in maker.drawings.rows})
         self.place = {label: n for n, label in enumerate(labels)}
-        read = self.read([with_article(label) for label in labels])
-        self.objective = ImageTowerObjective(clip, read, recipe)
-        self.moved = v2.Compose(
-            [
-                v2.RandomAffine(10, (0.08, 0.08), (0.8, 1.1), fill=1.0),
-                v2.ColorJitter(brightness=0.1, contrast=0.15, saturation=0.2),
-            ]
-        )
+        read = self.read(self.tokens([with_article(label) for label in labels]))
+        self.objective = ImageTowerObjective(clip, read, self.read, recipe)
         self.heldout = [n for n, row in enumerate(maker.drawings.rows) if row.heldout]
 
     def batch(self, rng: Rng, size: int) -> Batch:
@@ -130,8 +126,8 @@ class ImageTowerPart:
             for scene in scenes
         ]
         return {
-            "pictures": torch.stack([self._seen(one, rng) for one in self.small(scenes, rng)]),
-            "captions": self.read([caption(scene, rows, rng) for scene in scenes]),
+            "pictures": self.small(scenes, rng),
+            "captions": self.tokens([caption(scene, rows, rng) for scene in scenes]),
             "right": torch.tensor(right),
         }
 
@@ -141,15 +137,14 @@ class ImageTowerPart:
         side = self.recipe.shape.side
         return F.interpolate(pictures, size=(side, side), mode="area")
 
-    def _seen(self, picture: Tensor, rng: Rng) -> Tensor:
-        moved: Tensor = self.moved((picture + 1) / 2) * 2 - 1
-        return blurred(moved, rng) if rng.random() < self.recipe.blurred else moved
+    def tokens(self, texts: list[str]) -> Tensor:
+        """One window of tokens a text [B, T]."""
+        return tokenize(self.tokenizer, texts)
 
     @torch.no_grad()
-    def read(self, texts: list[str]) -> Tensor:
-        """What the text tower makes of each text, before the projection: [B, D]."""
-        tokens = tokenize(self.tokenizer, texts).to(self.text_encoder.device)
-        pooled: Tensor = self.text_encoder(tokens).pooler_output
+    def read(self, tokens: Tensor) -> Tensor:
+        """What the text tower makes of tokens [B, T], before the projection: [B, D]."""
+        pooled: Tensor = self.text_encoder(tokens.to(self.text_encoder.device)).pooler_output
         return pooled
 
     def save(self, folder: Path) -> None:
@@ -167,12 +162,12 @@ class ImageTowerPart:
         """Drawings that training leaves out and it names wrongly; prints how many it names."""
         rng = np.random.default_rng(0)
         scenes = [Scene("plain", (Placed(n),)) for n in self.heldout]
-        pictures = self.small(scenes, rng)
+        pictures = self.small(scenes, rng).to(self.text_encoder.device)
         shown = self.clip.encode_image(pictures, normalize=True)
         names = F.normalize(self.objective.labels @ self.clip.text_projection, dim=-1)
         nearest = (shown @ names.T).topk(5, dim=1).indices
         right = torch.tensor([[self.place[self.maker.label(n)]] for n in self.heldout])
-        found = nearest == right
+        found = nearest.cpu() == right
         print(
             f"{len(right)} held-out drawings: {found[:, 0].float().mean():.1%} named, "
             f"{found.any(1).float().mean():.1%} among five",
@@ -199,15 +194,47 @@ def towers(shape: ImageTowerShape, text_encoder: TextEncoder) -> dict[str, objec
     }  # fmt: skip
 
 
-def blurred(picture: Tensor, rng: Rng) -> Tensor:
-    """A picture [3, S, S] made smaller and large again, its colours a little off."""
-    side = picture.shape[-1]
-    small = int(rng.integers(max(4, side // 6), max(5, side // 2)))
+def varied(pictures: Tensor, share: float) -> Tensor:
+    """Pictures [B, 3, S, S] turned, moved, scaled, coloured a little; a share of them blurred."""
+    seen = moved(pictures)
+    soft = torch.rand(len(pictures), device=pictures.device) < share
+    # One blur for every eighth picture: as many small operations as a GPU can bear.
+    for some in torch.arange(len(pictures), device=pictures.device).chunk(_BLURS):
+        some = some[soft[some]]
+        seen[some] = blurred(seen[some])
+    return seen
+
+
+_BLURS = 8
+
+
+def moved(pictures: Tensor) -> Tensor:
+    """Each turned by up to 10 degrees, moved by 8% of its side, made 20% smaller to 10% larger on
+    white, and up to 10% darker and 20% greyer."""
+    count, device = len(pictures), pictures.device
+    angle, scale, x, y, dark, grey = (
+        low + (high - low) * torch.rand(count, device=device)
+        for low, high in (
+            (-0.17, 0.17), (0.8, 1.1), (-0.16, 0.16), (-0.16, 0.16), (0.0, 0.1), (0.0, 0.2)
+        )
+    )  # fmt: skip
+    cosine, sine = angle.cos() / scale, angle.sin() / scale
+    turn = torch.stack([cosine, -sine, x, sine, cosine, y], 1).view(count, 2, 3)
+    grid = F.affine_grid(turn, list(pictures.shape), align_corners=False)
+    turned = F.grid_sample(pictures - 1, grid, align_corners=False) + 1
+    faded = torch.lerp(turned, turned.mean(1, keepdim=True), grey.view(-1, 1, 1, 1))
+    return torch.lerp(faded, -torch.ones_like(faded), dark.view(-1, 1, 1, 1))
+
+
+def blurred(pictures: Tensor) -> Tensor:
+    """Pictures [B, 3, S, S] made smaller and large again, their colours a little off."""
+    side = pictures.shape[-1]
+    small = int(torch.randint(max(4, side // 6), max(5, side // 2), ()))
     soft = F.interpolate(
-        F.interpolate(picture[None], size=(small, small), mode="area"),
+        F.interpolate(pictures, size=(small, small), mode="area"),
         size=(side, side), mode="bicubic",
-    )[0]  # fmt: skip
-    gain = torch.from_numpy(rng.uniform(0.85, 1.1, size=(3, 1, 1))).float()
+    )  # fmt: skip
+    gain = 0.85 + 0.25 * torch.rand(len(pictures), 3, 1, 1, device=pictures.device)
     return ((soft - 1) * gain + 1).clamp(-1, 1)
 
 

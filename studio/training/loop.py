@@ -1,7 +1,7 @@
 """The one training loop: accelerate, EMA, checkpoints, resume, progress with ETA.
 
 Every random draw of step ``n`` comes from ``(seed, process, n)``, so that a resumed run draws the
-same batches and the same noise as one that was never stopped.
+same batches and the same noise as one that was never stopped, whichever process draws them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from studio.errors import StudioError
 from studio.training.muon import Muon, is_inner_matrix
 from studio.training.recipe import LoopRecipe
+from studio.training.workers import made_ahead
 
 Batch = dict[str, Tensor]
 Losses = dict[str, Tensor]
@@ -33,7 +35,8 @@ class Part(Protocol):
         """``objective(**batch)`` gives named losses (scalars); ``loss`` is minimised."""
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
-        """``size`` examples, drawn with ``rng`` only."""
+        """``size`` examples, drawn with ``rng`` only. With ``loop.workers`` other processes draw
+        them, which cannot use the device."""
 
     def save(self, folder: Path) -> None:
         """Write the weights as they are now (the loop has put the averaged ones in place)."""
@@ -42,10 +45,14 @@ class Part(Protocol):
         """Draw a sheet of samples with the weights as they are now."""
 
 
-def learning_rate(recipe: LoopRecipe, step: int) -> float:
-    """Linear warm-up, then constant, then linear decay to zero over the last ``decay_steps``."""
+def learning_rate(recipe: LoopRecipe, step: int, left: int) -> float:
+    """Linear warm-up, then constant, then linear decay to zero over the last ``decay_steps``.
+
+    Args:
+        left: how many steps there are to come, this one counted.
+    """
     up = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
-    down = min(1.0, (recipe.steps - step) / max(1, recipe.decay_steps))
+    down = min(1.0, left / max(1, recipe.decay_steps))
     return recipe.learning_rate * up * down
 
 
@@ -81,6 +88,8 @@ def fit(part: Part, recipe: LoopRecipe, out: Path, *, resume: bool) -> None:
     ema.to(accelerator.device)
     prepared = accelerator.prepare(part.objective, *optimizers(part.objective, recipe))
     objective, changing = prepared[0], prepared[1:]
+    if recipe.minutes and accelerator.num_processes > 1:
+        raise StudioError("loop.minutes is for one process: the clocks of several differ.")
     accelerator.register_for_checkpointing(ema)
     first = _resume(accelerator, out) if resume else 0
     if accelerator.is_main_process and not resume:
@@ -88,17 +97,25 @@ def fit(part: Part, recipe: LoopRecipe, out: Path, *, resume: bool) -> None:
         (out / "log.jsonl").unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
 
-    watch = _Watch(recipe, out, first, accelerator.num_processes)
+    process = accelerator.process_index
+
+    def batch_of(step: int) -> Batch:
+        rng = _rng(recipe, process, step)
+        rng.integers(2**63)  # the seed of what the device draws
+        return part.batch(rng, recipe.batch_size)
+
+    watch, budget = _Watch(recipe, out, first, accelerator.num_processes), _Budget(recipe)
     saved = time.monotonic()
     objective.train()
-    for step in range(first, recipe.steps):
-        rng = np.random.default_rng((recipe.seed, accelerator.process_index, step))
-        torch.manual_seed(int(rng.integers(2**63)))
-        batch = part.batch(rng, recipe.batch_size)
+    batches = made_ahead(batch_of, range(first, recipe.steps), recipe.workers)
+    for step, batch in enumerate(batches, first):
+        left = budget.left(step)
+        rate = learning_rate(recipe, step, left)
+        torch.manual_seed(int(_rng(recipe, process, step).integers(2**63)))
         batch = {name: value.to(accelerator.device) for name, value in batch.items()}
         for optimizer in changing:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, step)
+                group["lr"] = rate
         with accelerator.autocast():
             losses: Losses = objective(**batch)
         accelerator.backward(losses["loss"])
@@ -107,13 +124,15 @@ def fit(part: Part, recipe: LoopRecipe, out: Path, *, resume: bool) -> None:
             optimizer.step()
             optimizer.zero_grad()
         ema.step(trainable)
+        last = left <= 1
         if accelerator.is_main_process:
-            watch.saw(step, losses)
-            last = step + 1 == recipe.steps
+            watch.saw(step, losses, rate, left)
             # By the clock of one process alone: the others wait for it in their next step.
             if last or time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
                 _checkpoint(accelerator, part, ema, trainable, out, step + 1)
                 saved = time.monotonic()
+        if last:
+            break
     accelerator.wait_for_everyone()
 
 
@@ -151,6 +170,31 @@ def _resume(accelerator: Accelerator, out: Path) -> int:
     return 0
 
 
+def _rng(recipe: LoopRecipe, process: int, step: int) -> np.random.Generator:
+    return np.random.default_rng((recipe.seed, process, step))
+
+
+class _Budget:
+    """How many steps are left, by their number or by the clock, whichever ends first."""
+
+    def __init__(self, recipe: LoopRecipe) -> None:
+        self.recipe = recipe
+        self.last = self.began = time.monotonic()
+        self.pace = 0.0
+
+    def left(self, step: int) -> int:
+        """How many, this one counted; at least one."""
+        by_number = self.recipe.steps - step
+        if self.recipe.minutes is None:
+            return by_number
+        now = time.monotonic()
+        # Of the latest steps: the first ones wait for kernels to be compiled.
+        self.pace += 0.05 * (now - self.last - self.pace)
+        self.last = now
+        seconds = 60 * self.recipe.minutes - (now - self.began)
+        return max(1, min(by_number, int(seconds / max(self.pace, 1e-6))))
+
+
 class _Watch:
     """Means of the losses since the last line, printed and logged every few seconds."""
 
@@ -160,22 +204,21 @@ class _Watch:
         self.processes = processes
         self.since = first
         self.clock = time.monotonic()
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, Tensor] = {}
 
-    def saw(self, step: int, losses: Losses) -> None:
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+    def saw(self, step: int, losses: Losses, lr: float, left: int) -> None:
+        for name, value in losses.items():  # stays on the device: reading it would wait for it
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach()
         seconds = time.monotonic() - self.clock
-        if seconds < self.recipe.log_seconds and step + 1 < self.recipe.steps:
+        if seconds < self.recipe.log_seconds and left > 1:
             return
         count = step + 1 - self.since
-        means = {name: value / count for name, value in self.sums.items()}
+        means = {name: float(value) / count for name, value in self.sums.items()}
         rate = count * self.recipe.batch_size * self.processes / seconds
-        eta = (self.recipe.steps - step - 1) * seconds / count
-        row = {"step": step + 1, "rate": round(rate, 1), "lr": learning_rate(self.recipe, step)}
+        row = {"step": step + 1, "rate": round(rate, 1), "lr": lr}
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**row, **means}) + "\n")
         shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
-        left = time.strftime("%H:%M:%S", time.gmtime(eta))
-        print(f"step {step + 1}/{self.recipe.steps}  {shown}  {rate:.1f}/s  ETA {left}", flush=True)
+        eta = time.strftime("%H:%M:%S", time.gmtime((left - 1) * seconds / count))
+        print(f"step {step + 1}/{step + left}  {shown}  {rate:.1f}/s  ETA {eta}", flush=True)
         self.since, self.clock, self.sums = step + 1, time.monotonic(), {}

@@ -19,16 +19,17 @@ SCALE = 0.2
 """Root mean square of an update of AdamW, as a share of its learning rate."""
 
 
-def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """The nearest matrix [m, n] with singular values near one, by Newton and Schulz's iteration."""
+def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """The nearest matrices [B, m, n] with singular values near one, by Newton and Schulz's
+    iteration."""
     a, b, c = COEFFICIENTS
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.mT if tall else matrix).bfloat16()
-    x = x / (x.norm() + 1e-7)
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = (matrices.mT if tall else matrices).bfloat16()
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(iterations):
         gram = x @ x.mT
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).to(matrix.dtype)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 def is_inner_matrix(name: str, parameter: nn.Parameter) -> bool:
@@ -58,17 +59,24 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 closure()
         for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = {}  # made orthogonal together
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._change(parameter, parameter.grad, group)
+                    alike.setdefault(parameter.flatten(1).shape, []).append(parameter)
+            for parameters in alike.values():
+                self._change(parameters, group)
 
-    def _change(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        held: Tensor = state["momentum"]
-        held.lerp_(gradient, 1 - group["momentum"])
-        update = orthogonal(gradient.lerp(held, group["momentum"]).flatten(1))
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        scale = SCALE * max(update.shape) ** 0.5
-        parameter.add_(update.view_as(parameter), alpha=-group["lr"] * scale)
+    def _change(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        updates = []
+        for parameter in parameters:
+            gradient, state = parameter.grad, self.state[parameter]
+            assert gradient is not None
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+            held: Tensor = state["momentum"]
+            held.lerp_(gradient, 1 - group["momentum"])
+            updates.append(gradient.lerp(held, group["momentum"]).flatten(1))
+        scale = SCALE * max(updates[0].shape) ** 0.5
+        for parameter, update in zip(parameters, orthogonal(torch.stack(updates)), strict=True):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(update.view_as(parameter), alpha=-group["lr"] * scale)

@@ -39,6 +39,10 @@ class LoopRecipe(Frozen):
     precision: Literal["no", "fp16", "bf16"] = "no"
     checkpoint_minutes: float = Field(default=5.0, gt=0)
     log_seconds: float = Field(default=15.0, gt=0)
+    workers: int = Field(default=0, ge=0, description="processes that draw batches ahead")
+    minutes: float | None = Field(
+        default=None, gt=0, description="ends earlier by the clock; then no run is like another"
+    )
 
 
 class Recipe(Frozen):

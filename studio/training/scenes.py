@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -65,6 +66,8 @@ class SceneMix(Frozen):
     pair: float = 0.08
     face: float = 0.0  # cartoon faces with named attributes, where the file has their parts
     pixel: float = 0.0  # pixel art made of a drawing
+    mirrored: float = 0.0  # share of drawings shown mirrored, so that none is all that is learned
+    smallest: float = 1.0  # a drawing alone is shown at any size from this one to 1
     everyday: float = 3.0  # weight of a drawing of an everyday thing against any other
     known: float = 0.0  # exponent: how much more a thing weighs that many sets of drawings show
     styles: dict[str, float] = Field(default_factory=dict)  # weight of a style, 1 where not named
@@ -78,6 +81,7 @@ class Placed:
     x: float = 0.5
     y: float = 0.5
     size: float = 1.0
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class SceneMaker:
     """Draws scenes, their pictures and captions from ``drawings``, without the held-out cells."""
 
     def __init__(self, drawings: Drawings, mix: SceneMix) -> None:
-        self.drawings = drawings
+        self.drawings, self.mix = drawings, mix
         rows = drawings.rows
         sets = Counter(row.concept for row in rows)
         most = max(sets.values())
@@ -134,9 +138,24 @@ class SceneMaker:
 
     def draw(self, rng: Rng) -> Scene:
         """One scene at random."""
+        scene = self._composed(rng)
+        if not self.mix.mirrored:
+            return scene
+        placed = tuple(
+            replace(one, mirrored=rng.random() < self.mix.mirrored and not self._sided(one))
+            for one in scene.placed
+        )
+        return replace(scene, placed=placed)
+
+    def _sided(self, placed: Placed) -> bool:
+        """Whether a drawing's label says which way it points."""
+        return bool({"left", "right"} & set(re.split(r"\W+", self.label(placed.drawing))))
+
+    def _composed(self, rng: Rng) -> Scene:
         kind: Kind = self.kinds[int(rng.choice(len(self.kinds), p=self.shares))]
         if kind == "plain":
-            return Scene(kind, (Placed(_pick(rng, self.any)),))
+            size = float(rng.uniform(self.mix.smallest, 1)) if self.mix.smallest < 1 else 1.0
+            return Scene(kind, (Placed(_pick(rng, self.any), size=size),))
         if kind == "face":
             return self._face(rng)
         main = _pick(rng, self.everyday)
@@ -197,6 +216,8 @@ class SceneMaker:
             canvas.paste(drawn, (0, 0), drawn)
         for placed in scene.placed:
             picture = Image.fromarray(self.drawings.pixels[placed.drawing])
+            if placed.mirrored:
+                picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             if scene.hue:
                 picture = _recolour(picture, self.drawings.rows[placed.drawing], HUES[scene.hue][1])
             extent = max(8, round(side * placed.size))

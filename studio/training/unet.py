@@ -4,6 +4,7 @@ times for classifier-free guidance (Ho and Salimans 2022)."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import torch.nn.functional as F  # noqa: N812
 from accelerate import PartialState  # type: ignore[import-untyped]
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from studio.errors import StudioError
@@ -24,9 +24,10 @@ from studio.training.layout import noise_schedule, write_folder
 from studio.training.loop import Batch, Losses, fit
 from studio.training.models import TextEncoder, Tokenizer, Unet, Vae
 from studio.training.options import TrainOptions
+from studio.training.pool import Pool
 from studio.training.recipe import Frozen, Recipe
-from studio.training.scenes import Scene, SceneMaker, SceneMix
-from studio.training.vae import tile, to_tensor
+from studio.training.scenes import SceneMaker, SceneMix
+from studio.training.vae import tile
 from studio.training.wording import caption
 
 
@@ -57,6 +58,7 @@ class UnetRecipe(Recipe):
             Rectified Flow Transformers): what is drawn is decided where noise is high.
         snr: signal-to-noise ratio from which the loss is held down (Hang et al. 2023, min-SNR;
             only its upper clamp: low ratios decide backgrounds and keep their weight).
+        compiled: the U-Net runs compiled; that pays on GPUs.
     """
 
     shape: UnetShape = UnetShape()
@@ -70,19 +72,31 @@ class UnetRecipe(Recipe):
     shift: float = 1.0
     snr: float = 5.0
     sheet_guidance: float = 4.0
+    compiled: bool = False
 
 
 class UnetObjective(nn.Module):
-    """Denoising loss of latents [B, C, h, w] given text states [B, T, D]."""
+    """Denoising loss of latents [B, C, h, w] given tokens [B, T].
 
-    def __init__(self, unet: Unet, snr: float, shift: float = 1.0, *, bf16: bool = False) -> None:
+    Args:
+        read: gives the text states [B, T, D] of tokens.
+    """
+
+    def __init__(self, unet: Unet, read: Callable[[Tensor], Tensor], recipe: UnetRecipe) -> None:
         super().__init__()
-        self.unet = unet
-        self.snr, self.shift, self.bf16 = snr, shift, bf16
+        self.unet, self.read = unet, read
+        self.snr, self.shift = recipe.snr, recipe.shift
+        bf16 = recipe.loop.precision == "bf16"
+
+        def predicted(noisy: Tensor, times: Tensor, states: Tensor) -> Tensor:
+            velocity: Tensor = called(unet, noisy, times, states, bf16=bf16).sample
+            return velocity.float()
+
+        self.predicted = torch.compile(predicted) if recipe.compiled else predicted
         self.signal: Tensor
         self.register_buffer("signal", noise_schedule().alphas_cumprod, persistent=False)
 
-    def forward(self, latents: Tensor, states: Tensor) -> Losses:
+    def forward(self, latents: Tensor, tokens: Tensor) -> Losses:
         count = len(latents)
         # One time in each of ``count`` equal slices: less variance than independent draws.
         slices = (
@@ -94,42 +108,10 @@ class UnetObjective(nn.Module):
         noise = torch.randn_like(latents)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
-        predicted = called(self.unet, noisy, times, states, bf16=self.bf16).sample
-        error = F.mse_loss(predicted.float(), velocity, reduction="none").mean(dim=(1, 2, 3))
+        predicted = self.predicted(noisy, times, self.read(tokens))
+        error = F.mse_loss(predicted, velocity, reduction="none").mean(dim=(1, 2, 3))
         weight = ((self.snr + 1) * (1 - alpha.flatten())).clamp(max=1)
         return {"loss": (weight * error).mean(), "error": error.mean()}
-
-
-class Pool:
-    """Scenes and their latents; scene ``i`` comes from ``(seed, i)`` alone."""
-
-    def __init__(self, maker: SceneMaker, vae: Vae, recipe: UnetRecipe, cache: Path) -> None:
-        seed = recipe.loop.seed
-        self.scenes: list[Scene] = []
-        for i in range(recipe.pool):
-            self.scenes.append(maker.draw(np.random.default_rng((seed, i))))
-        self.latents = self._cached(maker, vae, seed, cache, fast=recipe.loop.precision == "bf16")
-
-    def _cached(self, maker: SceneMaker, vae: Vae, seed: int, cache: Path, *, fast: bool) -> Tensor:
-        if cache.is_file() and len(latents := load_file(cache)["latents"]) == len(self.scenes):
-            return latents
-        parts = []
-        with torch.inference_mode(), torch.autocast(vae.device.type, torch.bfloat16, enabled=fast):
-            for start in range(0, len(self.scenes), 32):
-                pictures = [
-                    maker.picture(scene, np.random.default_rng((seed, i, 1)))
-                    for i, scene in enumerate(self.scenes[start : start + 32], start)
-                ]
-                encoded = vae.encode(
-                    to_tensor(np.stack(pictures)).to(vae.device)
-                ).latent_dist.mode()
-                parts.append(encoded.half().cpu())
-                if start % 3200 == 0:
-                    print(f"encoded {start + len(pictures)}/{len(self.scenes)} scenes", flush=True)
-        latents = torch.cat(parts).contiguous()
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"latents": latents}, cache)
-        return latents
 
 
 class UnetPart:
@@ -149,8 +131,7 @@ class UnetPart:
         self, unet: Unet, vae: Vae, text_encoder: TextEncoder,
         tokenizer: Tokenizer, recipe: UnetRecipe, maker: SceneMaker, pool: Pool,
     ) -> None:  # fmt: skip
-        bf16 = recipe.loop.precision == "bf16"
-        self.objective = UnetObjective(unet, recipe.snr, recipe.shift, bf16=bf16)
+        self.objective = UnetObjective(unet, self.read, recipe)
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
         self.recipe, self.maker, self.pool = recipe, maker, pool
 
@@ -165,14 +146,19 @@ class UnetPart:
             )
             for i in chosen
         ]  # fmt: skip
-        return {"latents": self.pool.latents[chosen].float(), "states": self.encode(captions)}
+        tokens = tokenize(self.tokenizer, captions)
+        return {"latents": self.pool.latents[chosen].float(), "tokens": tokens}
 
     @torch.no_grad()
-    def encode(self, texts: list[str]) -> Tensor:
+    def read(self, tokens: Tensor) -> Tensor:
         """Text states [B, T, D] as the pipelines give them to the U-Net."""
-        tokens = tokenize(self.tokenizer, texts).to(self.text_encoder.device)
-        states: Tensor = self.text_encoder(tokens).last_hidden_state
+        with torch.autocast(tokens.device.type, enabled=False):
+            states: Tensor = self.text_encoder(tokens).last_hidden_state
         return states
+
+    def encode(self, texts: list[str]) -> Tensor:
+        """Text states [B, T, D] of texts."""
+        return self.read(tokenize(self.tokenizer, texts).to(self.text_encoder.device))
 
     def save(self, folder: Path) -> None:
         """The whole model in the layout of diffusers."""
@@ -272,7 +258,7 @@ def run(options: TrainOptions) -> None:
     text_encoder, tokenizer = load_text(recipe.clip)
     text_encoder.to(device).requires_grad_(False)
     with PartialState(cpu=on_cpu).main_process_first():  # the other processes find it in the cache
-        pool = Pool(maker, vae, recipe, options.out / "pool.safetensors")
+        pool = Pool(maker, vae, recipe.pool, recipe.loop, options.out / "pool.safetensors")
     print(json.dumps({"scenes": len(pool.scenes), "latents": list(pool.latents.shape)}), flush=True)
     torch.manual_seed(recipe.loop.seed)
     unet = build(recipe.shape, pool.latents.shape[1:], text_encoder.config.hidden_size)

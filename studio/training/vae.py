@@ -157,9 +157,9 @@ def heldout_pictures(maker: SceneMaker, drawings: list[int]) -> Tensor:
     return to_tensor(np.stack([maker.picture(scene, rng) for scene in scenes]))
 
 
-def to_tensor(pictures: npt.NDArray[np.uint8]) -> Tensor:
+def to_tensor(pictures: npt.NDArray[np.uint8] | Tensor) -> Tensor:
     """uint8 [B, H, W, 3] -> float [B, 3, H, W] in [-1, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+    return torch.as_tensor(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
 
 
 def tile(pictures: Tensor, columns: int) -> Image.Image:

@@ -19,7 +19,7 @@ def test_an_update_keeps_the_directions_and_levels_the_singular_values(
     torch.manual_seed(0)
     left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
     values = torch.linspace(1, 20, min(shape))
-    turned = left.mT @ orthogonal(left * values @ right) @ right.mT
+    turned = left.mT @ orthogonal((left * values @ right)[None])[0] @ right.mT
     assert turned.diagonal().min() > 0.6
     assert turned.diagonal().max() < 1.25
     torch.testing.assert_close(turned, turned.diagonal().diag(), atol=0.03, rtol=0)
@@ -31,6 +31,22 @@ def test_the_first_step_has_the_size_of_one_of_adamw() -> None:
     weight.grad = torch.randn_like(weight)
     Muon([weight], lr=0.01).step()
     assert weight.detach().square().mean().sqrt() == pytest.approx(0.2 * 0.01, rel=0.25)
+
+
+def test_matrices_of_one_shape_change_as_if_each_were_alone() -> None:
+    torch.manual_seed(0)
+    gradients = [torch.randn(8, 4, 3, 3), 5 * torch.randn(8, 4, 3, 3), torch.randn(8, 36)]
+
+    def changed(some: list[torch.Tensor]) -> list[torch.Tensor]:
+        weights = [nn.Parameter(torch.zeros_like(one)) for one in some]
+        for weight, gradient in zip(weights, some, strict=True):
+            weight.grad = gradient
+        Muon(weights, lr=0.01).step()
+        return [weight.detach() for weight in weights]
+
+    together = changed(gradients)
+    for one, gradient in zip(together, gradients, strict=True):
+        torch.testing.assert_close(one, changed([gradient])[0], atol=2e-5, rtol=0.02)
 
 
 def test_it_learns_a_linear_map() -> None:

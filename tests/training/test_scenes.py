@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,31 @@ def test_counts_do_not_touch(maker: SceneMaker) -> None:
             picture = counting.picture(scene, rng)
             _, found = ndimage.label((picture < 235).any(axis=2))
             assert found == len(scene.placed)
+
+
+def test_drawings_are_mirrored_and_smaller_where_the_mix_says(maker: SceneMaker) -> None:
+    mix = SceneMix(
+        plain=1, background=0, hue=0, size=0, count=0, pair=0, mirrored=0.5, smallest=0.8
+    )
+    scenes = [
+        SceneMaker(maker.drawings, mix).draw(np.random.default_rng(seed)) for seed in range(200)
+    ]
+    shown = [placed for scene in scenes for placed in scene.placed]
+    assert 0.35 < np.mean([placed.mirrored for placed in shown]) < 0.65
+    assert 0.8 <= min(placed.size for placed in shown) < 0.85 < 0.95 < max(p.size for p in shown)
+    one = Placed(find(maker, "ball-flat"), x=0.3, size=0.5)
+    as_it_is, turned = (
+        maker.picture(Scene("plain", (placed,)), np.random.default_rng(0))
+        for placed in (one, replace(one, x=0.7, mirrored=True))
+    )
+    np.testing.assert_allclose(turned[:, ::-1].astype(int), as_it_is, atol=40)
+
+
+def test_what_points_to_a_side_is_not_mirrored(maker: SceneMaker) -> None:
+    rows = tuple(
+        replace(row, label={"en": f"{row.label['en']} facing right"}) for row in maker.drawings.rows
+    )
+    mix = SceneMix(plain=1, background=0, hue=0, size=0, count=0, pair=0, mirrored=1.0)
+    sided = SceneMaker(replace(maker.drawings, rows=rows), mix)
+    rng = np.random.default_rng(0)
+    assert not any(placed.mirrored for _ in range(50) for placed in sided.draw(rng).placed)

@@ -56,6 +56,13 @@ def test_a_resumed_run_gives_the_same_curve_and_weights(
     assert (whole / "weights" / name).read_bytes() == (parts / "weights" / name).read_bytes()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_other_processes_draw_the_same_batches(data: Path, tmp_path: Path) -> None:
+    alone = train_vae(data, tmp_path / "alone", 4)
+    helped = train_vae(data, tmp_path / "helped", 4, "loop.workers=2")
+    assert curve(helped) == curve(alone)
+
+
 def test_learning_lowers_the_loss(data: Path, tmp_path: Path) -> None:
     losses = [loss for _, loss in curve(train_vae(data, tmp_path, 60, "loop.learning_rate=0.01"))]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
@@ -133,9 +140,18 @@ def test_the_tokenizer_knows_every_text() -> None:
 
 def test_learning_rate_warms_up_and_decays() -> None:
     recipe = LoopRecipe(steps=100, batch_size=1, learning_rate=1.0, warmup_steps=10, decay_steps=20)
-    assert learning_rate(recipe, 4) == pytest.approx(0.5)
-    assert learning_rate(recipe, 50) == 1.0
-    assert learning_rate(recipe, 90) == pytest.approx(0.5)
+    assert learning_rate(recipe, 4, left=96) == pytest.approx(0.5)
+    assert learning_rate(recipe, 50, left=50) == 1.0
+    assert learning_rate(recipe, 90, left=10) == pytest.approx(0.5)
+
+
+def test_the_clock_can_end_a_run_whose_rate_has_then_decayed(data: Path, tmp_path: Path) -> None:
+    overrides = (*VAE, LOG, "loop.steps=100000", "loop.minutes=0.05", "loop.decay_steps=10")
+    vae_part.run(TrainOptions(None, tmp_path, data, overrides=overrides))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert 10 < len(rows) < 100000
+    assert rows[-1]["lr"] < 0.2 * max(row["lr"] for row in rows)
+    assert (tmp_path / "weights" / "config.json").is_file()
 
 
 def test_a_wrong_override_is_refused_by_name(data: Path, tmp_path: Path) -> None:
