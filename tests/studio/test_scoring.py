@@ -50,6 +50,7 @@ def test_ranking_is_by_similarity(scorer: Scorer) -> None:
     near = [scorer.score(picture, "a ball on a blue background") for picture in pictures]
     order = scorer.ranked(pictures, "a ball on a blue background")
     assert [near[place] for place in order] == sorted(near, reverse=True)
+    assert order[0] == 1
 
 
 def test_ranking_puts_the_asked_background_first_for_most_balls(scorer: Scorer) -> None:
