@@ -55,6 +55,31 @@ def nearest_hue(picture: Image.Image, hues: Sequence[str]) -> int:
     return int(np.argmin([abs((mean - HUES[hue][1] + 180) % 360 - 180) for hue in hues]))
 
 
+def on_cells(picture: Image.Image, cells: int) -> bool:
+    """Whether colours change on the borders of a grid of cells x cells, as in pixel art.
+
+    Twice as much of the change lies there as if it lay anywhere.
+    """
+    pixels = np.asarray(picture.convert("RGB"), float)
+    size = len(pixels) // cells
+    changes = [np.abs(np.diff(pixels, axis=axis)).sum((1 - axis, 2)) for axis in (0, 1)]
+    on_borders = sum(change[size - 1 :: size].sum() for change in changes)
+    return bool(on_borders > 2 / size * sum(change.sum() for change in changes))
+
+
+def nearest_drawing(picture: Image.Image, drawings: Sequence[Image.Image]) -> int:
+    """Place of the drawing whose pixels are nearest, at 32 pixels a side, mirrored or not."""
+    seen = _small(picture)
+    return int(np.argmin([
+        min(np.square(seen - one).mean(), np.square(seen[:, ::-1] - one).mean())
+        for one in map(_small, drawings)
+    ]))  # fmt: skip
+
+
+def _small(picture: Image.Image) -> npt.NDArray[np.float64]:
+    return np.asarray(picture.convert("RGB").resize((32, 32), Image.Resampling.BOX), float)
+
+
 def half(picture: Image.Image, side: int) -> Image.Image:
     """The left (0) or right (1) half on a white square."""
     width, height = picture.size

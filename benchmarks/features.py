@@ -6,7 +6,7 @@ M. Tan and Q. Le, EfficientNet (2019). The weights come from the package
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,14 +39,28 @@ class FeatureExtractor:
         self._device = device
 
     @torch.inference_mode()
+    def textures(self, pictures: Sequence[Image.Image]) -> Features:
+        """Mean and deviation [N, 2C] of the channels of the first layers: how it is drawn."""
+        found = []
+        for pixels in self._batches(pictures):
+            state, parts = self._network.bn1(self._network.conv_stem(pixels)), []
+            for block in (None, *self._network.blocks[:5]):
+                state = state if block is None else block(state)
+                parts += [state.mean((2, 3)), state.std((2, 3))]
+            found.append(torch.cat(parts, 1).float().cpu().numpy())
+        return np.concatenate(found)
+
+    @torch.inference_mode()
     def __call__(self, pictures: Sequence[Image.Image]) -> Features:
         """Features [N, 1280] of pictures of any size; transparent ones are laid on white."""
-        found = []
+        found = [self._network(pixels).float().cpu().numpy() for pixels in self._batches(pictures)]
+        return np.concatenate(found)
+
+    def _batches(self, pictures: Sequence[Image.Image]) -> Iterator[torch.Tensor]:
+        """[B, 3, 224, 224] in [-1, 1]."""
         for start in range(0, len(pictures), _BATCH):
             batch = np.stack([_prepared(picture) for picture in pictures[start : start + _BATCH]])
-            pixels = torch.from_numpy(batch).to(self._device).permute(0, 3, 1, 2)
-            found.append(self._network(pixels / 127.5 - 1.0).float().cpu().numpy())
-        return np.concatenate(found)
+            yield torch.from_numpy(batch).to(self._device).permute(0, 3, 1, 2) / 127.5 - 1.0
 
 
 def _prepared(picture: Image.Image) -> npt.NDArray[np.float32]:

@@ -40,6 +40,19 @@ SYNONYMS = {
     "cathedral": "church", "skyscraper": "office building", "clinic": "hospital", "frock": "dress",
     "bathing suit": "bikini", "trainers": "running shoe", "diamond ring": "ring", "blaze": "fire",
     "fire truck": "fire engine", "meteor": "shooting star", "cello": "violin", "cornet": "trumpet",
+    "pooch": "dog", "mutt": "dog", "moggy": "cat", "pussycat": "cat", "kitty cat": "cat",
+    "tomcat": "cat", "steed": "horse", "nag": "horse", "heifer": "cow", "rattlesnake": "snake",
+    "cobra": "snake", "bullfrog": "frog", "sparrow": "bird", "robin": "bird",
+    "porpoise": "dolphin", "vixen": "fox", "pachyderm": "elephant", "nanny goat": "goat",
+    "coach": "bus", "double decker": "bus", "sedan": "automobile", "limousine": "automobile",
+    "motorcar": "automobile", "hatchback": "automobile", "jumbo jet": "airplane",
+    "ocean liner": "ship", "pushbike": "bicycle", "steam engine": "locomotive",
+    "sneakers": "running shoe", "stilettos": "high-heeled shoe", "denims": "jeans",
+    "tee shirt": "t-shirt", "knapsack": "backpack", "sweetcorn": "ear of corn",
+    "cappuccino": "hot beverage", "goblet": "wine glass", "fiddle": "violin", "lavatory": "toilet",
+    "infirmary": "hospital", "tepee": "tent", "wigwam": "tent", "bonfire": "fire",
+    "raindrop": "droplet", "tiara": "crown", "coronet": "crown", "galleon": "ship",
+    "supermarket": "convenience store",
 }  # fmt: skip
 """Words that no label and no keyword of the drawings holds, and the label that they mean."""
 

@@ -4,81 +4,121 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers import AutoencoderKL
 from PIL import Image
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
+from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
-from benchmarks.features import FeatureExtractor, Features
-from benchmarks.judge import Gallery, ranks
-from benchmarks.trials import Case, Trial, some
-from studio.training.scenes import Placed, Scene, SceneMaker
+from benchmarks.checks import nearest_drawing, on_cells
+from benchmarks.features import FeatureExtractor
+from benchmarks.judge import Gallery
+from benchmarks.trials import Case, Trial, one_by_one, some
+from studio.training.scenes import CELLS, Placed, Scene, SceneMaker
+from studio.training.vae import to_tensor
 from studio.training.wording import PIXEL_ART, with_article
+
+Pixels = npt.NDArray[np.uint8]
 
 STYLES = ("fluent-3d", "fluent-flat", "noto", "twemoji", "emojione")
 """Told apart: 3d render, flat style, detailed, simple cartoon style, clip art; and pixel art, which
 is made of the first."""
+PIXEL = len(STYLES)
 OPTIONS = len(STYLES) + 1
+NOISE = 0.3
+"""Noise in the latents of softened drawings, in their own deviation: about as soft as mini's."""
 
 
 def style_trials(
     maker: SceneMaker, real: Gallery, extract: FeatureExtractor, each: int
 ) -> tuple[Trial, ...]:
-    """Nearest style, after what is common to all drawings of the thing is taken away.
+    """Which style each picture is in, by two checks.
 
-    "style" takes away what real drawings of it have in common: what the model gives all its
-    pictures, softness say, then counts as style. "style apart" takes away what the six pictures
-    themselves have in common: are they told apart as the words ask? "style new" is as "style", for
-    things whose drawing in that style training left out.
+    "style": which of the real drawings of the same thing is nearest, by pixels, or whether it is
+    pixel art; real ones are right by definition. "look": by what drawings of other things look
+    like in each style (see :class:`Looks`). "look new" is as "look", for things whose drawing in
+    that style training left out.
     """
     rows = maker.drawings.rows
-    prototypes = real.prototypes()
     sets = _sets(maker, real)
-
-    def common(cases: Sequence[Case]) -> Features:
-        """What real drawings of each case's thing have in common."""
-        concepts = (rows[case.scene.placed[0].drawing].concept for case in cases)
-        return prototypes[real.places(concepts)]
-
-    rest = real.features - prototypes[real.places(row.concept for row in real.rows)]
     rng = np.random.default_rng(0)
-    pixel_art = [one[-1] for one in sets]
-    pictures = [Image.fromarray(maker.picture(case.scene, rng)) for case in pixel_art]
-    means = np.stack(
-        [
-            *(rest[[row.style == style for row in real.rows]].mean(0) for style in STYLES),
-            (extract(pictures) - common(pixel_art)).mean(0),
+    drawings = {
+        rows[one[0].scene.placed[0].drawing].concept: [
+            Image.fromarray(maker.picture(case.scene, rng)) for case in one[:PIXEL]
         ]
-    ).astype(np.float32)
+        for one in sets
+    }
 
-    def nearest(own: Features) -> list[int]:
-        found = [ranks(own, means, [n] * len(own)) for n in range(OPTIONS)]
-        return [of_one.index(0) for of_one in zip(*found, strict=True)]
+    def nearest(picture: Image.Image, case: Case) -> int:
+        concept = rows[case.scene.placed[0].drawing].concept
+        return PIXEL if on_cells(picture, CELLS) else nearest_drawing(picture, drawings[concept])
 
-    def alone(pictures: Sequence[Image.Image], cases: Sequence[Case]) -> list[int]:
-        return nearest(extract(pictures) - common(cases))
-
-    def apart(pictures: Sequence[Image.Image], cases: Sequence[Case]) -> list[int]:
-        features = extract(pictures).reshape(-1, OPTIONS, means.shape[1])
-        own = features - features.mean(1, keepdims=True) + means.mean(0)
-        return nearest(own.reshape(len(cases), -1))
-
+    looks = Looks(maker, real, extract)
     cases = [case for one in sets for case in one]
     new = [
         case
         for case in cases
         if case.scene.kind == "plain" and rows[case.scene.placed[0].drawing].heldout
     ]
-    chosen = random.Random(0)
+    asked = some(cases, each, random.Random(0))
+    asked_new = some(new, each, random.Random(0))
     return (
-        Trial("style", some(cases, each, chosen), alone, OPTIONS),
-        Trial(
-            "style apart",
-            tuple(case for one in sets[: max(1, each // OPTIONS)] for case in one),
-            apart,
-            OPTIONS,
-        ),
-        Trial("style new", some(new, each, chosen), alone, OPTIONS),
+        Trial("style", asked, one_by_one(nearest), OPTIONS),
+        Trial("look", asked, lambda pictures, _: looks(pictures), OPTIONS),
+        Trial("look new", asked_new, lambda pictures, _: looks(pictures), OPTIONS),
     )
+
+
+class Looks:
+    """Tells styles apart that it learned from drawings of other things, clear and softened.
+
+    A logistic regression on the first layers of the judge's network; softened by mini's VAE with
+    noise in the latents, so that it does not take softness for a style.
+    """
+
+    def __init__(
+        self, maker: SceneMaker, real: Gallery, extract: FeatureExtractor, things: int = 250
+    ) -> None:
+        self.extract = extract
+        judged, rng = set(real.concepts), np.random.default_rng(0)
+        drawing = {(row.concept, row.style): n for n, row in enumerate(maker.drawings.rows)}
+        others = sorted({concept for concept, _ in drawing} - judged)
+        pictures, styles = [], []
+        for concept in rng.permutation(others)[:things]:
+            there = [style for style in STYLES if (concept, style) in drawing]
+            scenes = [_plain(drawing[concept, style]) for style in there]
+            if there:
+                scenes.append(_pixel_art(drawing[concept, str(rng.choice(there))]))
+            pictures += [maker.picture(scene, rng) for scene in scenes]
+            styles += [*map(STYLES.index, there), PIXEL][: len(scenes)]
+        both = [Image.fromarray(picture) for picture in (*pictures, *softened(pictures))]
+        self.model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+        self.model.fit(extract.textures(both), [*styles, *styles])
+
+    def __call__(self, pictures: Sequence[Image.Image]) -> list[int]:
+        return [int(style) for style in self.model.predict(self.extract.textures(pictures))]
+
+
+@torch.inference_mode()
+def softened(pictures: Sequence[Pixels]) -> list[Pixels]:
+    """Pictures [S, S, 3] through mini's VAE, with noise in their latents."""
+    vae = cast(Any, AutoencoderKL).from_pretrained(
+        str(files("studio.configs") / "mini" / "vae"), torch_dtype=torch.float32
+    )
+    generator, soft = torch.Generator().manual_seed(0), list[Pixels]()
+    for start in range(0, len(pictures), 16):
+        pixels = to_tensor(np.stack(pictures[start : start + 16]))
+        latents = vae.encode(pixels).latent_dist.mode()
+        noise = torch.randn(latents.shape, generator=generator)
+        decoded = vae.decode(latents + NOISE * latents.std() * noise).sample.clamp(-1, 1)
+        soft += [*((decoded + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()]
+    return soft
 
 
 def _sets(maker: SceneMaker, real: Gallery) -> list[tuple[Case, ...]]:
@@ -88,10 +128,9 @@ def _sets(maker: SceneMaker, real: Gallery) -> list[tuple[Case, ...]]:
     words = {row.style: row.style_words[0] for row in rows}
 
     def looks(concept: str) -> list[tuple[str, Scene]]:
-        plain = {style: (Placed(drawing[concept, style]),) for style in STYLES}
         return [
-            *((words[style], Scene("plain", placed)) for style, placed in plain.items()),
-            (PIXEL_ART[0], Scene("pixel", plain[STYLES[0]])),
+            *((words[style], _plain(drawing[concept, style])) for style in STYLES),
+            (PIXEL_ART[0], _pixel_art(drawing[concept, STYLES[0]])),
         ]
 
     return [
@@ -102,3 +141,11 @@ def _sets(maker: SceneMaker, real: Gallery) -> list[tuple[Case, ...]]:
         for concept, label in zip(real.concepts, real.labels, strict=True)
         if all((concept, style) in drawing for style in STYLES)
     ]
+
+
+def _plain(drawing: int) -> Scene:
+    return Scene("plain", (Placed(drawing),))
+
+
+def _pixel_art(drawing: int) -> Scene:
+    return Scene("pixel", (Placed(drawing),))

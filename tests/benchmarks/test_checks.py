@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from benchmarks.checks import border_colour, extent, half, nearest_hue, parts
+from benchmarks.checks import (
+    border_colour,
+    extent,
+    half,
+    nearest_drawing,
+    nearest_hue,
+    on_cells,
+    parts,
+)
 from studio.training.scenes import BACKGROUNDS, HUES
 
 
@@ -53,3 +61,19 @@ def test_halves_show_their_own_side() -> None:
     assert (0, 128, 0) not in seen[0]
     assert (0, 128, 0) in seen[1]
     assert (0, 0, 255) not in seen[1]
+
+
+def test_pixel_art_is_what_changes_on_the_borders_of_cells() -> None:
+    smooth = drawn((32, 48, 95, 79), (3, 3, 20, 20)).rotate(30, fillcolor="white")
+    cells = smooth.resize((16, 16)).resize((128, 128), Image.Resampling.NEAREST)
+    assert on_cells(cells, 16)
+    assert on_cells(cells.filter(ImageFilter.GaussianBlur(1)), 16)
+    assert not on_cells(smooth, 16)
+    assert not on_cells(drawn(), 16)
+
+
+def test_the_nearest_drawing_may_be_mirrored_and_soft() -> None:
+    left, top = drawn((10, 30, 60, 90)), drawn((30, 10, 90, 60))
+    soft = ImageOps.mirror(left).filter(ImageFilter.GaussianBlur(4))
+    assert nearest_drawing(soft, [top, left]) == 1
+    assert nearest_drawing(top, [top, left]) == 0
