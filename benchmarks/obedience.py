@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     drawings = Drawings.load(options.data)
     trials = Trials(drawings, options.each)
-    shown, labels = [], []
+    shown, labels = list[Image.Image](), list[str]()
     for trial in trials.all():
         rng = np.random.default_rng(0)
         real = [Image.fromarray(trials.maker.picture(case.scene, rng)) for case in trial.cases]
@@ -217,9 +217,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"chance {1 / trial.options:.3f}  ({len(drawn)} pictures)",
             flush=True,
         )
-        if trial.cases[0].prompt.isascii():  # the sheet's font has no Chinese
-            shown += drawn[:8]
-            labels += [case.prompt for case in trial.cases[:8]]
+        for picture, case in zip(drawn[:8], trial.cases[:8], strict=True):
+            # Two trials may ask alike, and the sheet's font has no Chinese.
+            if case.prompt.isascii() and case.prompt not in labels:
+                shown.append(picture)
+                labels.append(case.prompt)
     words = {row.label["en"]: row.label.get("zh") or "" for row in drawings.rows}
     known = [label for label in trials.real.labels[: options.each] if words[label]]
     meant = [(s, label) for s, label in SYNONYMS.items() if label in trials.real.labels]
