@@ -49,7 +49,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that all tests share."""
     from tests.webui.browser.serving import Server
 
-    server = Server(tmp_path_factory.mktemp("service"))
+    # Pictures for the docs show what the studio draws.
+    stub = not os.environ.get("STUDIO_PICTURES")
+    server = Server(tmp_path_factory.mktemp("service"), stub=stub)
     server.start()
     yield server
     server.gate.open()

@@ -1,6 +1,6 @@
 """The page for every eye and hand: contrast, labels, keys, small screens, other languages.
 
-Where ``STUDIO_PICTURES`` is set, the pictures of ``docs/pictures`` are taken anew.
+Where ``STUDIO_PICTURES`` is set, mini draws and the pictures of ``docs/pictures`` are taken anew.
 """
 
 from __future__ import annotations
