@@ -57,6 +57,19 @@ SYNONYMS = {
 """Words that no label and no keyword of the drawings holds, and the label that they mean."""
 
 
+class Artist:
+    """Draws every prompt once, from seed 0, however many trials ask for it."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.drawn: dict[str, Image.Image] = {}
+
+    def draw(self, prompts: Sequence[str]) -> list[Image.Image]:
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.drawn]
+        self.drawn |= zip(new, draw(new, self.model, seed=0), strict=True)
+        return [self.drawn[prompt] for prompt in prompts]
+
+
 class Trials:
     """The trials over the everyday things that are drawn most often."""
 
@@ -185,10 +198,10 @@ class Trials:
         ]
         return Trial("count", self._some(cases), one_by_one(lambda p, _: parts(p)), 3)
 
-    def names(self, prompts: Sequence[tuple[str, str]], model: str) -> float:
+    def names(self, prompts: Sequence[tuple[str, str]], artist: Artist) -> float:
         """Share of prompts whose picture is named rightly; (prompt, label) pairs."""
         place = {label: n for n, label in enumerate(self.real.labels)}
-        pictures = draw([prompt for prompt, _ in prompts], model, seed=0)
+        pictures = artist.draw([prompt for prompt, _ in prompts])
         found = ranks(
             self.extract(pictures), self.prototypes, [place[label] for _, label in prompts]
         )
@@ -207,21 +220,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     drawings = Drawings.load(options.data)
     trials = Trials(drawings, options.each)
-    shown, labels = list[Image.Image](), list[str]()
+    artist = Artist(options.model)
+    shown = dict[str, Image.Image]()
     for trial in trials.all():
         rng = np.random.default_rng(0)
         real = [Image.fromarray(trials.maker.picture(case.scene, rng)) for case in trial.cases]
-        drawn = draw([case.prompt for case in trial.cases], options.model, seed=0)
+        drawn = artist.draw([case.prompt for case in trial.cases])
         print(
             f"{trial.name:<14} real {trial.rate(real):.3f}  drawn {trial.rate(drawn):.3f}  "
             f"chance {1 / trial.options:.3f}  ({len(drawn)} pictures)",
             flush=True,
         )
-        for picture, case in zip(drawn[:8], trial.cases[:8], strict=True):
-            # Two trials may ask alike, and the sheet's font has no Chinese.
-            if case.prompt.isascii() and case.prompt not in labels:
-                shown.append(picture)
-                labels.append(case.prompt)
+        if trial.cases[0].prompt.isascii():  # the sheet's font has no Chinese
+            prompts = [case.prompt for case in trial.cases[:8]]
+            shown |= zip(prompts, drawn[:8], strict=True)
     words = {row.label["en"]: row.label.get("zh") or "" for row in drawings.rows}
     known = [label for label in trials.real.labels[: options.each] if words[label]]
     meant = [(s, label) for s, label in SYNONYMS.items() if label in trials.real.labels]
@@ -231,10 +243,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "meant": [(with_article(label), label) for _, label in meant],
         "synonyms": [(with_article(word), label) for word, label in meant],
     }.items():
-        rate = trials.names(asked, options.model)
+        rate = trials.names(asked, artist)
         print(f"{name:<14} drawn {rate:.3f}  ({len(asked)} pictures)", flush=True)
     if options.sheet:
-        labelled_sheet(shown, labels).save(options.sheet)
+        labelled_sheet([*shown.values()], [*shown]).save(options.sheet)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -1,15 +1,19 @@
 """The pictures of the pages in docs/ that show what a feature does, drawn by mini.
 
-python -m benchmarks.pages --out docs/pictures
+Seeds are fixed, so that a change of the weights is all that changes them:
+
+    python -m benchmarks.pages --out docs/pictures
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from benchmarks.command_line import command_line
@@ -17,12 +21,16 @@ from studio import Studio
 
 Pictures = list[Image.Image]
 GAP = 8
-_STUDIO = Studio()
 
 
 def drawn(prompt: str, **fields: Any) -> Image.Image:
     """The picture of one request."""
-    return next(_STUDIO.generate(prompt, **fields)).image
+    return next(_studio().generate(prompt, **fields)).image
+
+
+@cache
+def _studio() -> Studio:
+    return Studio()
 
 
 def row(pictures: Sequence[Image.Image]) -> Image.Image:
@@ -104,10 +112,7 @@ def seamless() -> Pictures:
     repeated = []
     for joined in (False, True):
         picture = drawn("green leaves", seed=7, seamless=joined)
-        four = Image.new("RGB", (256, 256))
-        for place in ((0, 0), (128, 0), (0, 128), (128, 128)):
-            four.paste(picture, place)
-        repeated.append(four)
+        repeated.append(Image.fromarray(np.tile(np.asarray(picture), (2, 2, 1))))
     return repeated
 
 

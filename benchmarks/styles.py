@@ -21,7 +21,7 @@ from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery
 from benchmarks.trials import Case, Trial, one_by_one, some
 from studio.training.scenes import CELLS, Placed, Scene, SceneMaker
-from studio.training.vae import to_tensor
+from studio.training.vae import to_pixels, to_tensor
 from studio.training.wording import PIXEL_ART, with_article
 
 Pixels = npt.NDArray[np.uint8]
@@ -87,16 +87,17 @@ class Looks:
     ) -> None:
         self.extract = extract
         judged, rng = set(real.concepts), np.random.default_rng(0)
-        drawing = {(row.concept, row.style): n for n, row in enumerate(maker.drawings.rows)}
+        drawing = _places(maker)
         others = sorted({concept for concept, _ in drawing} - judged)
         pictures, styles = [], []
         for concept in rng.permutation(others)[:things]:
             there = [style for style in STYLES if (concept, style) in drawing]
+            if not there:
+                continue
             scenes = [_plain(drawing[concept, style]) for style in there]
-            if there:
-                scenes.append(_pixel_art(drawing[concept, str(rng.choice(there))]))
+            scenes.append(_pixel_art(drawing[concept, str(rng.choice(there))]))
             pictures += [maker.picture(scene, rng) for scene in scenes]
-            styles += [*map(STYLES.index, there), PIXEL][: len(scenes)]
+            styles += [*map(STYLES.index, there), PIXEL]
         both = [Image.fromarray(picture) for picture in (*pictures, *softened(pictures))]
         self.model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
         self.model.fit(extract.textures(both), [*styles, *styles])
@@ -116,15 +117,14 @@ def softened(pictures: Sequence[Pixels]) -> list[Pixels]:
         pixels = to_tensor(np.stack(pictures[start : start + 16]))
         latents = vae.encode(pixels).latent_dist.mode()
         noise = torch.randn(latents.shape, generator=generator)
-        decoded = vae.decode(latents + NOISE * latents.std() * noise).sample.clamp(-1, 1)
-        soft += [*((decoded + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()]
+        soft += [*to_pixels(vae.decode(latents + NOISE * latents.std() * noise).sample)]
     return soft
 
 
 def _sets(maker: SceneMaker, real: Gallery) -> list[tuple[Case, ...]]:
     """Every thing that has a drawing in all the styles, asked for in each of them."""
     rows = maker.drawings.rows
-    drawing = {(row.concept, row.style): n for n, row in enumerate(rows)}
+    drawing = _places(maker)
     words = {row.style: row.style_words[0] for row in rows}
 
     def looks(concept: str) -> list[tuple[str, Scene]]:
@@ -141,6 +141,11 @@ def _sets(maker: SceneMaker, real: Gallery) -> list[tuple[Case, ...]]:
         for concept, label in zip(real.concepts, real.labels, strict=True)
         if all((concept, style) in drawing for style in STYLES)
     ]
+
+
+def _places(maker: SceneMaker) -> dict[tuple[str, str], int]:
+    """The place of the drawing of each concept in each style."""
+    return {(row.concept, row.style): n for n, row in enumerate(maker.drawings.rows)}
 
 
 def _plain(drawing: int) -> Scene:

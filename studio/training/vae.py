@@ -162,12 +162,17 @@ def to_tensor(pictures: npt.NDArray[np.uint8] | Tensor) -> Tensor:
     return torch.as_tensor(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
 
 
+def to_pixels(pictures: Tensor) -> npt.NDArray[np.uint8]:
+    """float [B, 3, H, W] in [-1, 1] -> uint8 [B, H, W, 3]; what is beyond is cut off."""
+    pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
+    return pixels.cpu().numpy()
+
+
 def tile(pictures: Tensor, columns: int) -> Image.Image:
     """[N, 3, H, W] in [-1, 1] -> one picture, ``columns`` a row."""
     count, _, height, width = pictures.shape
-    pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     sheet = Image.new("RGB", (columns * width, -(-count // columns) * height), "white")
-    for i, picture in enumerate(pixels):
+    for i, picture in enumerate(to_pixels(pictures)):
         sheet.paste(Image.fromarray(picture), (i % columns * width, i // columns * height))
     return sheet
 
