@@ -1,8 +1,9 @@
-"""CLIP's tokenizer from the vocabulary that comes with open_clip: no network, no files of ours."""
+"""CLIP's tokenizer: of a model's folder, or from the vocabulary that comes with open_clip."""
 
 from __future__ import annotations
 
 import gzip
+import json
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,25 @@ BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 _FILE = "bpe_simple_vocab_16e6.txt.gz"
 _MERGES = 49152 - 256 - 2  # the file goes on, the published models do not
 _WINDOW = 77
+_AS_ITS_FILE_SAYS = ("PreTrainedTokenizerFast", "TokenizersBackend")  # since transformers 5
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder of the layout of transformers.
+
+    It is CLIP's, unless ``tokenizer_config.json`` names the class that does all as
+    ``tokenizer.json`` has it: so mini's reads other words as the labels that they mean.
+
+    Raises:
+        OSError, ValueError: a file is missing or broken.
+    """
+    from transformers import CLIPTokenizer, PreTrainedTokenizerFast
+
+    config = folder / "tokenizer_config.json"
+    named = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    as_its_file_says = named.get("tokenizer_class") in _AS_ITS_FILE_SAYS
+    kind: Any = PreTrainedTokenizerFast if as_its_file_says else CLIPTokenizer
+    return kind.from_pretrained(folder, local_files_only=True)
 
 
 def clip_tokenizer(pad_token: str = EOS) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.errors import ModelError
+from studio.pipelines.clip_tokenizer import read_tokenizer
 from studio.pipelines.families import Family, check_inputs, recognise
 from studio.pipelines.parts import (
     PARTS,
@@ -206,13 +207,11 @@ def load_part(folder: Path, weights: Weights, runtime: Runtime, part: str = "") 
 
 
 def _tokenizer(folder: Path) -> Any:
-    from transformers import CLIPTokenizer
-
     valid = "tokenizer.json, or vocab.json and merges.txt"
     # Without its files, CLIPTokenizer would make up a vocabulary of three words.
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         raise ModelError(f"{folder} holds no CLIP tokenizer.", valid=valid)
     try:
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        return read_tokenizer(folder)
     except Exception as error:
         raise ModelError(f"{folder}: the tokenizer cannot be read.", valid=valid) from error

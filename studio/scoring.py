@@ -63,8 +63,9 @@ class Scorer:
         """
         import open_clip  # type: ignore[import-untyped]
         from safetensors.torch import load_file
-        from transformers import CLIPTextModel, CLIPTokenizer
+        from transformers import CLIPTextModel
 
+        from studio.pipelines.clip_tokenizer import read_tokenizer
         from studio.pipelines.open_clip_text import convert_to_open_clip
 
         root = Path(str(files("studio.configs")))
@@ -77,12 +78,10 @@ class Scorer:
                 mini / "text_encoder", dtype=torch.float32, local_files_only=True
             )
             text = convert_to_open_clip(encoder)
-            # Words may have been added since the towers met.
-            shape["text_cfg"]["vocab_size"] = encoder.config.vocab_size
             model = open_clip.CLIP(**shape)
             state = {name: tensor.float() for name, tensor in state.items()}
             model.load_state_dict({**text.state_dict(), **state})
-            tokenizer = CLIPTokenizer.from_pretrained(mini / "tokenizer", local_files_only=True)
+            tokenizer = read_tokenizer(mini / "tokenizer")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(
                 f"The CLIP in {own} cannot be used: {error}.", valid="an installation that is whole"

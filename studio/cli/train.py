@@ -16,7 +16,7 @@ PARTS = {
     "vae": "train the autoencoder",
     "clip": "train the text encoder",
     "words": "teach the text encoder synonyms and Chinese",
-    "vocabulary": "give other words tokens of their own",
+    "vocabulary": "have other words read as what they mean",
     "image_tower": "teach CLIP to tell pictures apart",
     "unet": "train the denoiser",
     "upscaler_data": "render drawings at both sizes, for the upscaler",

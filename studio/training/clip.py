@@ -18,9 +18,10 @@ import torch.nn.functional as F  # noqa: N812
 from open_clip.loss import ClipLoss  # type: ignore[import-untyped]
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from studio.errors import StudioError
+from studio.pipelines.clip_tokenizer import read_tokenizer
 from studio.pipelines.open_clip_text import BLOCK_NAMES
 from studio.training.cpu_precision import plain_attention
 from studio.training.dataset import Drawings
@@ -249,18 +250,14 @@ def load_text(folder: Path) -> tuple[TextEncoder, Tokenizer]:
     text_encoder = model.from_pretrained(
         folder / "text_encoder", dtype=torch.float32, use_safetensors=True, local_files_only=True
     )
-    return text_encoder.eval(), _tokenizer(folder)
+    return text_encoder.eval(), read_tokenizer(folder / "tokenizer")
 
 
 def load(folder: Path) -> tuple[Clip, Tokenizer]:
     """Both towers and the tokenizer from a folder that :class:`ClipPart` saved."""
     clip = open_clip.CLIP(**json.loads((folder / "clip.json").read_text(encoding="utf-8")))
     clip.load_state_dict(load_file(folder / "clip.safetensors"))
-    return clip, _tokenizer(folder)
-
-
-def _tokenizer(folder: Path) -> Tokenizer:
-    return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    return clip, read_tokenizer(folder / "tokenizer")
 
 
 def run(options: TrainOptions) -> None:

@@ -65,6 +65,7 @@ class DataRecipe(Frozen):
     keywords: str = Field(description="package with more English keywords (emojilib)")
     faces: str | None = Field(None, description="package with the parts of cartoon faces")
     dictionary: str | None = Field(None, description="package with WordNet's files")
+    vectors: str | None = Field(None, description="package with word vectors, as JSON")
     styles: tuple[Style, ...] = Field(min_length=1)
     without_groups: frozenset[str] = frozenset()
     without_subgroups: frozenset[str] = frozenset()

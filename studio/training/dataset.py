@@ -17,7 +17,9 @@ from PIL import Image
 from studio.errors import ModelError
 from studio.training.dictionary import Dictionary
 from studio.training.faces import FaceParts
+from studio.training.vectors import WordVectors
 
+_EXTRAS = ("faces.json", "nouns.json", "vectors.bin")
 _REMEDY = "a file made by studio.training.drawings.prepare"
 
 
@@ -44,12 +46,13 @@ class Drawing:
 @dataclass(frozen=True)
 class Drawings:
     """All drawings of a file: ``rows`` and, in their order, ``pixels`` uint8 [N, H, W, 4] RGBA;
-    the parts of cartoon faces and a dictionary where it has them."""
+    the parts of cartoon faces, a dictionary and word vectors where it has them."""
 
     rows: tuple[Drawing, ...]
     pixels: npt.NDArray[np.uint8]
     faces: FaceParts | None = None
     dictionary: Dictionary | None = None
+    vectors: WordVectors | None = None
 
     @classmethod
     def load(cls, path: Path, *, threads: int = 2) -> Drawings:
@@ -70,15 +73,12 @@ class Drawings:
                     lack = f"the picture of {missing[0]!r}" if missing else "any drawing"
                     raise ModelError(f"The file of drawings {path} lacks {lack}.", valid=_REMEDY)
                 encoded = [archive.read(_picture(row)) for row in rows]
-                faces = (
-                    FaceParts.from_json(archive.read("faces.json"))
-                    if "faces.json" in names
-                    else None
-                )
-                dictionary = (
-                    Dictionary.from_json(archive.read("nouns.json"))
-                    if "nouns.json" in names
-                    else None
+                held = {name: archive.read(name) for name in _EXTRAS if name in names}
+                faces, nouns, vectors = map(held.get, _EXTRAS)
+                extras = (
+                    FaceParts.from_json(faces) if faces else None,
+                    Dictionary.from_json(nouns) if nouns else None,
+                    WordVectors.from_bytes(vectors) if vectors else None,
                 )
         except (zipfile.BadZipFile, KeyError, OSError, UnicodeDecodeError) as error:
             raise ModelError(
@@ -91,7 +91,7 @@ class Drawings:
             if picture is None or picture.shape != pictures[0].shape:  # type: ignore[union-attr]
                 raise ModelError(f"The picture of {row.id!r} in {path} is broken.", valid=_REMEDY)
         pixels = np.stack([picture for picture in pictures if picture is not None])
-        return cls(rows, pixels, faces, dictionary)
+        return cls(rows, pixels, *extras)
 
 
 def _picture(row: Drawing) -> str:

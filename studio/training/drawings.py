@@ -2,9 +2,8 @@
 
 The file is a plain zip. ``drawings.jsonl`` has one row a drawing, ``drawings/<id>.webp`` its
 picture (RGBA, the subject centred), ``faces.json`` the parts of faces, ``nouns.json`` the nouns of
-the dictionary, ``recipe.yaml`` the recipe with the digests of what was used, ``credits.md`` whom to
-thank. The same recipe gives the same
-bytes.
+the dictionary, ``vectors.bin`` word vectors, ``recipe.yaml`` the recipe with the digests of what
+was used, ``credits.md`` whom to thank. The same recipe gives the same bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import hashlib
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -30,6 +29,7 @@ from studio.training.faces import FaceParts
 from studio.training.icons import read_icons
 from studio.training.rendering import Rendered, Task, render
 from studio.training.sources import Source, fetch
+from studio.training.vectors import WordVectors
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 Progress = Callable[[int, int], None]
@@ -92,13 +92,8 @@ def prepare(
             pictures[cell.id] = drawn.webp
         if progress:
             progress(index + 1, len(cells))
-    faces = FaceParts.read(sources[recipe.package(recipe.faces).name]) if recipe.faces else None
-    words = (
-        Dictionary.read(sources[recipe.package(recipe.dictionary).name])
-        if recipe.dictionary
-        else None
-    )
-    _write(out, rows, pictures, faces, words, _stated(recipe, sources))
+    extras = _extras(recipe, sources, [cell.concept for cell in cells])
+    _write(out, rows, pictures, extras, _stated(recipe, sources))
     everyday = {row["concept"] for row in rows if row["everyday"]}
     return Summary(
         drawings=len(rows),
@@ -174,6 +169,25 @@ def _render(tasks: list[Task], processes: int) -> Iterator[Rendered | None]:
         yield from pool.map(render, tasks, chunksize=16)
 
 
+def _extras(
+    recipe: DataRecipe, sources: Mapping[str, Source], concepts: Iterable[Concept]
+) -> dict[str, bytes]:
+    """The members of the file beside rows and pictures, by name."""
+    found: dict[str, bytes] = {}
+    texts = {word for one in concepts for word in (one.label["en"], *one.keywords.get("en", ()))}
+    if recipe.faces:
+        parts = FaceParts.read(sources[recipe.package(recipe.faces).name])
+        found["faces.json"] = parts.to_json().encode()
+    if recipe.dictionary:
+        nouns = Dictionary.read(sources[recipe.package(recipe.dictionary).name])
+        texts |= nouns.words.keys()
+        found["nouns.json"] = nouns.to_json().encode()
+    if recipe.vectors:
+        vectors = WordVectors.read(sources[recipe.package(recipe.vectors).name], texts)
+        found["vectors.bin"] = vectors.to_bytes()
+    return found
+
+
 def _row(cell: Cell, drawn: Rendered, recipe: DataRecipe) -> dict[str, object]:
     concept, style = cell.concept, cell.style
     return {
@@ -216,8 +230,7 @@ def _write(
     out: Path,
     rows: list[dict[str, object]],
     pictures: dict[str, bytes],
-    faces: FaceParts | None,
-    words: Dictionary | None,
+    extras: dict[str, bytes],
     recipe: DataRecipe,
 ) -> None:
     jsonl = "".join(
@@ -233,15 +246,18 @@ def _write(
         "drawings.jsonl": jsonl.encode(),
         "recipe.yaml": yaml.safe_dump(stated, allow_unicode=True, sort_keys=True).encode(),
         **{f"drawings/{name}.webp": data for name, data in pictures.items()},
-        **({"faces.json": faces.to_json().encode()} if faces else {}),
-        **({"nouns.json": words.to_json().encode()} if words else {}),
+        **extras,
     }
     part = out.with_name(f".{out.name}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        with zipfile.ZipFile(part, "w") as archive:
             for name in sorted(members):
-                archive.writestr(zipfile.ZipInfo(name, _DATE), members[name])
+                picture = name.endswith(".webp")
+                archive.writestr(
+                    zipfile.ZipInfo(name, _DATE), members[name],
+                    zipfile.ZIP_STORED if picture else zipfile.ZIP_DEFLATED,
+                )  # fmt: skip
         part.replace(out)
     except OSError as error:
         part.unlink(missing_ok=True)

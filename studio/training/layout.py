@@ -22,7 +22,6 @@ INDEX = {
     "safety_checker": [None, None],
     "scheduler": ["diffusers", "DDIMScheduler"],
     "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
 }
@@ -80,7 +79,14 @@ def write_folder(
     _say_float32(folder / "text_encoder" / "config.json")
     tokenizer.save_pretrained(folder / "tokenizer")
     noise_schedule().save_pretrained(folder / "scheduler")
-    (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", encoding="utf-8")
+    index = {**INDEX, "tokenizer": ["transformers", _class_of(tokenizer)]}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _class_of(tokenizer: Tokenizer) -> str:
+    """As older transformers name it too."""
+    name = type(tokenizer).__name__
+    return "PreTrainedTokenizerFast" if name == "TokenizersBackend" else name
 
 
 def write_upscaler(folder: Path, *, vae: Vae, unet: Unet, most_noise: int) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +13,7 @@ from studio.training.dataset import Drawing
 from studio.training.dictionary import Dictionary
 from studio.training.scenes import BACKGROUNDS, Rng
 from studio.training.teacher import Teacher
+from studio.training.vectors import WordVectors
 from studio.training.wording import CHINESE_STYLE, on_background, with_article
 
 T = TypeVar("T")
@@ -23,6 +22,10 @@ T = TypeVar("T")
 SAME, KIND, KIND_OF_KIND, NARROWER, BESIDE = 0.3, 0.2, 0.15, 0.15, 0.1
 """What it adds to a cosine that the dictionary has a label as the same, as what the word is a kind
 of, as a kind of the word, or as another kind of the same."""
+BESIDE_IN_TEXTS = 0.3
+"""How much of the cosine of word vectors is added."""
+EXPLAIN = 8
+"""How many keywords say what a label means."""
 LESS_COMMON = 0.05
 """What it takes away that another sense of the word is more common."""
 
@@ -33,10 +36,6 @@ class Meaning:
 
     word: str
     label: str
-
-    @property
-    def says_its_label(self) -> bool:
-        return set(self.label.split()) <= set(self.word.split())
 
 
 class Kin:
@@ -74,27 +73,32 @@ class Meanings:
 
     The words are keywords of the drawings, the sentence encoder's own vocabulary and the nouns of
     the dictionary. Each means the label nearest to it, if that is ``near``: by the cosine of the
-    encoder, of the word itself and of what the dictionary says of it, and by kinship in the
-    dictionary.
+    encoder, of the word itself and of what the dictionary says of it, to the label alone and with
+    its keywords, by kinship in the dictionary, and by what both stand beside in texts.
     """
 
     def __init__(
         self, rows: tuple[Drawing, ...], dictionary: Dictionary | None, teacher: Teacher,
-        near: float,
+        near: float, vectors: WordVectors | None = None,
     ) -> None:  # fmt: skip
         dictionary = dictionary or Dictionary({}, {})
         labels = sorted({row.label["en"] for row in rows if row.everyday})
+        keywords = {row.label["en"]: row.keywords.get("en", ()) for row in rows}
+        explained = [", ".join((label, *keywords[label][:EXPLAIN])) for label in labels]
         kin = Kin(dictionary, labels)
         words = {word for row in rows for word in row.keywords["en"]} | set(teacher.words())
         asked = sorted((words | set(dictionary.words)) - set(labels))
         texts = sorted({text for word in asked for text in (word, *dictionary.explained(word))})
-        cosines = (teacher.embed(texts) @ teacher.embed(labels).T).numpy()
+        meant = (teacher.embed(labels) + teacher.embed(explained)) / 2
+        cosines = (teacher.embed(texts) @ meant.T).numpy()
+        beside = vectors.of(asked) @ vectors.of(labels).T if vectors else np.zeros((len(asked), 1))
         place = {text: n for n, text in enumerate(texts)}
         found: list[tuple[float, Meaning]] = []
-        for word in asked:
+        for word, beside_label in zip(asked, BESIDE_IN_TEXTS * beside, strict=True):
             said = [cosines[place[text]] for text in dictionary.explained(word)]
             alone = cosines[place[word]]
             nearness = (alone + np.max(said, 0)) / 2 + kin.near(word) if said else alone
+            nearness = nearness + beside_label
             best = int(nearness.argmax())
             found.append((float(nearness[best]), Meaning(word, labels[best])))
         self.sure = [m for score, m in sorted(found, key=lambda one: -one[0]) if score >= near]
@@ -102,14 +106,6 @@ class Meanings:
         for meaning in self.sure:
             self.synonyms.setdefault(meaning.label, []).append(meaning.word)
         self.chinese = {row.label["en"]: [zh] for row in rows if (zh := row.label.get("zh"))}
-
-    def surest(self, count: int, *, without: AbstractSet[str]) -> list[Meaning]:
-        """Other words of which it is surest what they mean, in alphabetical order.
-
-        Without some, and without what says its label itself (``woolly rhinoceros``).
-        """
-        other = (m for m in self.sure if m.word not in without and not m.says_its_label)
-        return sorted(islice(other, count), key=lambda meaning: meaning.word)
 
 
 def in_english(meaning: Meaning, rng: Rng) -> tuple[str, str]:

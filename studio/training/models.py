@@ -17,7 +17,7 @@ TextEncoder: TypeAlias = Any
 """transformers' CLIPTextModel."""
 
 Tokenizer: TypeAlias = Any
-"""transformers' CLIPTokenizer."""
+"""transformers' CLIPTokenizer, or one of CLIP's form (:func:`studio.training.tokens.reading`)."""
 
 NoiseSchedule: TypeAlias = Any
 """A scheduler of diffusers."""

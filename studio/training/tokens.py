@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Regex, Tokenizer
 from tokenizers.models import BPE
+from tokenizers.normalizers import Replace, Sequence
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
-from transformers import CLIPTokenizer
+from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
 from studio.training.models import Tokenizer as TokenizerOfClip
 
@@ -46,20 +48,30 @@ def learn_tokenizer(texts: Iterable[str], vocabulary: int, window: int) -> Token
     return model(vocab=vocab, merges=merges, model_max_length=window)
 
 
-def with_words(tokenizer: TokenizerOfClip, words: Sequence[str]) -> TokenizerOfClip:
-    """A copy with a token for each of the words, in any case, between spaces or marks.
+def reading(tokenizer: TokenizerOfClip, meant: Mapping[str, str]) -> TokenizerOfClip:
+    """A copy that reads each of some phrases as another text, in any case, between other words.
 
-    They have the ids before those of the start and of the end, which stay the highest.
+    Where phrases overlap, that of more words is read. The texts that are meant must not hold
+    phrases of fewer words, which would be read as others once more.
+
+    It is no ``CLIPTokenizer``, which makes its own normalizer whatever its file says.
     """
-    plain = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])[:-2]
-    vocab = {token: i for i, token in enumerate([*(t for t, _ in plain), *words, START, END])}
-    merges = _merges(tokenizer.backend_tokenizer)
-    model: Any = CLIPTokenizer
-    larger: TokenizerOfClip = model(
-        vocab=vocab, merges=merges, model_max_length=tokenizer.model_max_length
-    )
-    larger.add_tokens([AddedToken(word, single_word=True, normalized=True) for word in words])
-    return larger
+    groups: dict[tuple[int, str], list[str]] = {}
+    for phrase, text in meant.items():
+        groups.setdefault((-phrase.count(" "), text), []).append(phrase)
+    rules: list[Any] = []
+    for (_, text), phrases in sorted(groups.items()):
+        either = "|".join(map(re.escape, sorted(phrases, key=lambda one: (-len(one), one))))
+        rules.append(Replace(Regex(rf"(?<![\w-])(?:{either})(?![\w-])"), text))
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.normalizer = Sequence([backend.normalizer, *rules])
+    backend.no_padding()
+    backend.no_truncation()
+    model: Any = PreTrainedTokenizerFast
+    return model(
+        tokenizer_object=backend, model_max_length=tokenizer.model_max_length,
+        bos_token=START, eos_token=END, pad_token=END, unk_token=END,
+    )  # fmt: skip
 
 
 def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:

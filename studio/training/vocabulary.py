@@ -1,132 +1,85 @@
-"""Give other words tokens of their own, each of which stands for a label that mini knows.
+"""Other words for what mini can draw: its tokenizer reads each as the label that it means.
 
-The text tower stays as it is, and reads a new token by its embedding alone (Gal et al. 2022, An
-Image is Worth One Word). Where the label is one token, its embedding says the same; else one is
-learned, under which prompts come near to the states that they have with the label. No caption
-holds such a word, so no caption's states move, and a U-Net goes on drawing as it did.
+``two stallions`` are read as ``two horses``, and ``a sedan`` as ``an automobile``, so the text
+tower and the U-Net, which stay as they are, draw from the other word just what they draw from the
+label. Words that captions hold are left alone: the tower has learned those itself.
 """
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
 
 from studio.errors import StudioError
-from studio.training.clip import load_text, tokenize
-from studio.training.cpu_precision import plain_attention
+from studio.training.clip import load_text
 from studio.training.dataset import Drawings
-from studio.training.loop import Batch, Losses, fit
-from studio.training.meanings import Meaning, Meanings, in_english, one_of
-from studio.training.models import TextEncoder, Tokenizer
+from studio.training.meanings import Meaning, Meanings
 from studio.training.options import TrainOptions
-from studio.training.recipe import Recipe
-from studio.training.scenes import Rng, SceneMaker, SceneMix
+from studio.training.recipe import Frozen, own_recipe, read
+from studio.training.scenes import BACKGROUNDS, HUES, Rng, SceneMaker, SceneMix
 from studio.training.teacher import Teacher
-from studio.training.tokens import with_words
-from studio.training.wording import caption, plural
+from studio.training.tokens import reading
+from studio.training.wording import LARGE, SMALL, caption, plural, with_article
 
-_EMBEDDINGS = "embeddings.token_embedding.weight"
+_ADJECTIVES = {*BACKGROUNDS, *HUES, *SMALL, *LARGE}
+"""They are drawn: a ``blue tulip`` must not be read as a tulip."""
 
 
-class VocabularyRecipe(Recipe):
+class VocabularyRecipe(Frozen):
     """Recipe of the vocabulary.
 
     Attributes:
         clip: folder that holds ``text_encoder/`` and ``tokenizer/``.
         near: how sure it must be what a word means (see :class:`Meanings`).
-        words: the surest so many get a token.
-        captions: how many are drawn to find what words captions hold.
+        captions: how many are drawn, from ``seed``, to find what words captions hold.
     """
 
     mix: SceneMix = SceneMix()
     clip: Path = Path("runs/words/weights")
     near: float = 0.5
-    words: int = 12000
     captions: int = 20000
+    seed: int = 0
 
 
-class EmbeddingObjective(nn.Module):
-    """Mean squared distance between the states [B, T, D] of tokens and wanted ones.
+def readings(meanings: Iterable[Meaning], said: AbstractSet[str]) -> dict[str, str]:
+    """Phrases that captions do not hold, and what each is read as.
 
     Args:
-        tower: reads the tokens, and does not learn.
-        learned: embeddings [L, D] that learn; their ids follow the tower's own.
+        meanings: the surest first, which goes first where two are spelled alike.
+        said: what captions hold.
     """
-
-    def __init__(self, tower: TextEncoder, learned: Tensor) -> None:
-        super().__init__()
-        self.tower = tower.requires_grad_(False)
-        self.learned = nn.Parameter(learned)
-
-    @property
-    def embeddings(self) -> Tensor:
-        """The tower's own, and those that are learned."""
-        return torch.cat([self.tower.get_parameter(_EMBEDDINGS), self.learned])
-
-    def forward(self, tokens: Tensor, wanted: Tensor) -> Losses:
-        with plain_attention(tokens.device):
-            read = functional_call(self.tower, {_EMBEDDINGS: self.embeddings}, (tokens,))
-        return {"loss": (read.last_hidden_state - wanted).square().mean()}
+    found: dict[str, str] = {}
+    for meaning in meanings:
+        if not _ADJECTIVES.isdisjoint(re.split("[ -]", meaning.word)):
+            continue
+        for word in _spellings(meaning.word):
+            for phrase, text in _forms(word, meaning.label, known=word in said):
+                if phrase not in said:
+                    found.setdefault(phrase, text)
+    return found
 
 
-class VocabularyPart:
-    """New embeddings as a part to train (see :class:`studio.training.loop.Part`)."""
+def _forms(word: str, label: str, *, known: bool) -> Iterator[tuple[str, str]]:
+    """The plural; unless it is known the word, and with its article where the label's differs."""
+    if plural(word) != word:
+        yield plural(word), plural(label)
+    if known:
+        return
+    yield word, label
+    article = with_article(word).split()[0]
+    if article in ("a", "an") and article != with_article(label).split()[0]:
+        yield with_article(word), with_article(label)
 
-    def __init__(
-        self, tower: TextEncoder, tokenizer: Tokenizer, meanings: Sequence[Meaning]
-    ) -> None:
-        self.tower, self.known = tower, tokenizer
-        self.tokenizer = with_words(tokenizer, [meaning.word for meaning in meanings])
-        ids = [tokenizer(meaning.label, add_special_tokens=False).input_ids for meaning in meanings]
-        weights = tower.get_parameter(_EMBEDDINGS).detach()
-        long = sorted({tuple(i) for i in ids if len(i) > 1})
-        row = {label: n for n, label in enumerate(long, len(weights))}
-        # Which embedding each id of the larger vocabulary reads: words of one label share one.
-        *plain, start, end = range(len(tokenizer))
-        self.rows = torch.tensor([*plain, *(row.get(tuple(i), i[0]) for i in ids), start, end])
-        first = [weights[list(label)].mean(0) for label in long]
-        self.objective = EmbeddingObjective(
-            tower, torch.stack(first) if first else weights.new_empty(0, weights.shape[1])
-        )
-        self.to_learn: dict[str, list[Meaning]] = {}
-        for meaning, label in zip(meanings, ids, strict=True):
-            if len(label) > 1:
-                self.to_learn.setdefault(meaning.label, []).append(meaning)
 
-    def batch(self, rng: Rng, size: int) -> Batch:
-        """Prompts with words of labels of several tokens, and the states of what they mean."""
-        labels = list(self.to_learn)
-        chosen = (one_of(rng, self.to_learn[one_of(rng, labels)]) for _ in range(size))
-        said, meant = zip(*(in_english(meaning, rng) for meaning in chosen), strict=True)
-        with torch.no_grad():
-            wanted = self.tower(tokenize(self.known, list(meant)).to(self.tower.device))
-        return {
-            "tokens": self.rows[tokenize(self.tokenizer, list(said))],
-            "wanted": wanted.last_hidden_state,
-        }
-
-    def save(self, folder: Path) -> None:
-        """``text_encoder/`` and ``tokenizer/`` in the layout of diffusers."""
-        larger = copy.deepcopy(self.tower)
-        larger.resize_token_embeddings(len(self.rows), mean_resizing=False)
-        with torch.no_grad():
-            rows = self.rows.to(self.tower.device)
-            larger.get_parameter(_EMBEDDINGS).copy_(self.objective.embeddings[rows])
-        for mark in ("bos", "eos", "pad"):
-            setattr(larger.config, f"{mark}_token_id", getattr(self.tokenizer, f"{mark}_token_id"))
-        larger.save_pretrained(folder / "text_encoder")
-        self.tokenizer.save_pretrained(folder / "tokenizer")
-
-    def sheet(self, path: Path) -> None:
-        """Nothing to look at: this part draws nothing."""
+def _spellings(word: str) -> Iterator[str]:
+    """``push-bike``, ``push bike``, ``pushbike``."""
+    yield from dict.fromkeys((word, word.replace("-", " "), re.sub("[ -]", "", word)))
 
 
 def spoken(maker: SceneMaker, count: int, rng: Rng) -> set[str]:
@@ -145,24 +98,27 @@ def spoken(maker: SceneMaker, count: int, rng: Rng) -> set[str]:
 
 
 def run(options: TrainOptions) -> None:
-    """``studio train vocabulary``."""
-    recipe = VocabularyRecipe.read(options, "vocabulary")
+    """``studio train vocabulary``: the text tower and a tokenizer that knows other words."""
+    recipe = read(
+        VocabularyRecipe, options.recipe or own_recipe("vocabulary"), "recipe", options.overrides
+    )
     if options.data is None:
-        raise StudioError("Training needs drawings.", valid="--data FILE (studio train data)")
+        raise StudioError("Words need drawings.", valid="--data FILE (studio train data)")
     folder = options.init_from or recipe.clip
     if not (folder / "text_encoder").exists():
         raise StudioError(f"There is no text tower at {folder}.", valid="--set clip=FOLDER")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
     drawings = maker.drawings
+    dictionary = drawings.dictionary
+    if dictionary is None:
+        raise StudioError(f"{options.data} holds no dictionary.", valid="studio train data")
     tower, tokenizer = load_text(folder)
-    meanings = Meanings(drawings.rows, drawings.dictionary, Teacher(device), recipe.near)
-    said = spoken(maker, recipe.captions, np.random.default_rng(recipe.loop.seed))
-    chosen = meanings.surest(recipe.words, without=said | set(tokenizer.get_vocab()))
-    part = VocabularyPart(tower, tokenizer, chosen)
-    print(
-        f"{len(chosen)} words for {len({m.label for m in chosen})} labels, of which "
-        f"{len(part.to_learn)} are of several tokens",
-        flush=True,
-    )
-    fit(part, recipe.loop, options.out, resume=options.resume)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    teacher = Teacher(device)
+    sure = Meanings(drawings.rows, dictionary, teacher, recipe.near, drawings.vectors).sure
+    said = spoken(maker, recipe.captions, np.random.default_rng(recipe.seed))
+    meant = readings((meaning for meaning in sure if meaning.word in dictionary.words), said)
+    weights = options.out / "weights"
+    tower.save_pretrained(weights / "text_encoder")
+    reading(tokenizer, meant).save_pretrained(weights / "tokenizer")
+    print(f"{len(meant)} phrases are read as {len(set(meant.values()))} others", flush=True)

@@ -40,6 +40,7 @@ CHINESE_STYLE = {
     "blob style": "圆润风格",
     "clip art": "剪贴画",
 }
+SMALL, LARGE = ("small", "tiny", "little"), ("large", "big", "huge")
 PIXEL_ART = ("pixel art", "像素画")
 NAMED = 0.7
 """Share of captions that name the style."""
@@ -195,8 +196,7 @@ def face_caption(
 
 
 def _size_word(scene: Scene, rng: Rng) -> str:
-    words = ("small", "tiny", "little") if scene.placed[0].size < 0.6 else ("large", "big", "huge")
-    return _one(rng, words)
+    return _one(rng, SMALL if scene.placed[0].size < 0.6 else LARGE)
 
 
 def _one(rng: np.random.Generator, words: tuple[str, ...]) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
+from studio.pipelines.clip_tokenizer import read_tokenizer
 from studio.pipelines.conditioning import TransformersConditioner
 from studio.pipelines.open_clip_text import OpenClipConditioner, convert_to_open_clip
 from studio.pipelines.prompt_grammar import parse
@@ -55,7 +58,7 @@ def test_the_card_credits_every_source() -> None:
 @pytest.mark.parametrize("prompt", ["a cat", "蓝色背景上的苹果", "a red rose, " * 20])
 def test_the_text_tower_is_the_same_through_open_clip(prompt: str) -> None:
     tower = CLIPTextModel.from_pretrained(MINI / "text_encoder", local_files_only=True)
-    tokenizer = CLIPTokenizer.from_pretrained(MINI / "tokenizer", local_files_only=True)
+    tokenizer = read_tokenizer(MINI / "tokenizer")
     chunks = parse(prompt).at(0, 1)
     with torch.inference_mode():
         expected = TransformersConditioner(tokenizer, tower).encode(chunks, 1).embeds
@@ -63,3 +66,18 @@ def test_the_text_tower_is_the_same_through_open_clip(prompt: str) -> None:
             OpenClipConditioner(convert_to_open_clip(tower), tokenizer).encode(chunks, 1).embeds
         )
     torch.testing.assert_close(embeds, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "meant"),
+    [
+        ("two stallions, 3d render", "two horses, 3d render"),
+        ("a sedan on a red background", "an automobile on a red background"),
+        ("a Push-Bike", "a bicycle"),
+    ],
+)
+def test_other_words_are_read_as_labels_by_plain_diffusers_too(prompt: str, meant: str) -> None:
+    pipeline: Any = StableDiffusionPipeline
+    theirs = pipeline.from_pretrained(MINI, local_files_only=True).tokenizer
+    for tokenizer in (theirs, read_tokenizer(MINI / "tokenizer")):
+        assert tokenizer(prompt).input_ids == tokenizer(meant).input_ids

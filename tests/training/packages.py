@@ -45,6 +45,17 @@ def write_dictionary(folder: Path) -> Package:
     return Package(name="nouns", version="1.0.0", licence="MIT", credit="us", sha256=None)
 
 
+def write_vectors(folder: Path) -> Package:
+    """Write word vectors for a few words into ``folder``; return their package."""
+    words = ["puss", "cat", "rocket"]
+    rows = np.eye(len(words), 102).tolist()
+    _archive(
+        folder, "near", "MIT",
+        {"near.json": {"words": words, "vectors": dict(zip(words, rows, strict=True))}},
+    )  # fmt: skip
+    return Package(name="near", version="1.0.0", licence="MIT", credit="us", sha256=None)
+
+
 def write_packages(folder: Path, *, licence: str = "MIT") -> DataRecipe:
     """Write captions and two packages of drawings into ``folder``; return their recipe."""
     folder.mkdir(parents=True, exist_ok=True)

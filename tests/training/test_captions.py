@@ -46,7 +46,8 @@ def test_the_recipe_in_the_box_is_whole() -> None:
     recipe = load_recipe()
     assert all(package.sha256 and package.licence for package in recipe.packages)
     used = {recipe.package(style.package).name for style in recipe.styles}
-    used |= {recipe.labels, recipe.keywords, recipe.faces or "none", recipe.dictionary or "none"}
+    used |= {recipe.labels, recipe.keywords}
+    used |= {extra or "none" for extra in (recipe.faces, recipe.dictionary, recipe.vectors)}
     assert used == {p.name for p in recipe.packages}
     assert len({style.id for style in recipe.styles}) == len(recipe.styles)
 

@@ -13,7 +13,7 @@ from studio.training.data_recipe import DataRecipe
 from studio.training.dataset import Drawings
 from studio.training.drawings import is_heldout, prepare
 from studio.training.rendering import dominant_hue
-from tests.training.packages import write_dictionary, write_packages
+from tests.training.packages import write_dictionary, write_packages, write_vectors
 
 pytest.importorskip("resvg_py")
 
@@ -91,23 +91,32 @@ def test_the_same_recipe_gives_the_same_bytes(
 
 def test_the_file_names_whom_to_thank_and_what_was_used(made: Path) -> None:
     with zipfile.ZipFile(made) as archive:
-        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        for info in archive.infolist():
+            stored = info.compress_type == zipfile.ZIP_STORED
+            assert stored == info.filename.endswith(".webp")  # which is small as it is
         assert "- `shapes@1.0.0`: shapes by us (MIT)" in archive.read("credits.md").decode()
         assert archive.read("recipe.yaml").decode().count("sha256: ") == 4
 
 
-def test_the_dictionary_travels_with_the_drawings(
+def test_dictionary_and_word_vectors_travel_with_the_drawings(
     recipe: tuple[DataRecipe, Path], made: Path, tmp_path: Path
 ) -> None:
     whole, cache = recipe
+    packages = (*whole.packages, write_dictionary(cache), write_vectors(cache))
     with_words = whole.model_copy(
-        update={"packages": (*whole.packages, write_dictionary(cache)), "dictionary": "nouns"}
+        update={"packages": packages, "dictionary": "nouns", "vectors": "near"}
     )
     prepare(with_words, tmp_path / "d.zip", cache=cache, processes=1)
-    dictionary = Drawings.load(tmp_path / "d.zip").dictionary
-    assert dictionary
+    drawings = Drawings.load(tmp_path / "d.zip")
+    assert drawings.dictionary
+    assert drawings.vectors
+    dictionary = drawings.dictionary
     assert [dictionary.explained(word) for word in dictionary.words] == [("puss, cat",)]
-    assert Drawings.load(made).dictionary is None
+    # Words of labels, keywords and the dictionary; "pet" and "house" have no vector.
+    assert sorted(drawings.vectors.place) == ["cat", "puss", "rocket"]
+    without = Drawings.load(made)
+    assert without.dictionary is None
+    assert without.vectors is None
 
 
 def test_alpha_is_exact_where_colours_are_lossy(

@@ -19,6 +19,7 @@ from studio.training.meanings import Kin, Meaning, Meanings, in_chinese, in_engl
 from studio.training.scenes import SceneMaker, SceneMix
 from studio.training.teacher import Teacher
 from studio.training.tokens import learn_tokenizer
+from studio.training.vectors import DIMENSIONS, WordVectors
 from studio.training.words import WordsPart, WordsRecipe
 from tests.training.drawn import write_drawings
 
@@ -35,7 +36,7 @@ class Thesaurus:
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         known = ["ball", "box", "brick", "plate", "quickly", "shape", "toy"]
-        last = [text.split(", ")[-1] for text in texts]
+        last = [text.removesuffix(", shape, toy").split(", ")[-1] for text in texts]
         places = [known.index("ball" if word == "sphere" else word) for word in last]
         return F.one_hot(torch.tensor(places), len(known)).float()
 
@@ -73,23 +74,28 @@ def test_kinship_in_the_dictionary_is_added_to_the_encoders_word(drawings: Drawi
     assert meanings.synonyms == {"box": ["sphere"]}
 
 
-def test_the_surest_words_are_chosen(drawings: Drawings) -> None:
+def test_the_surest_come_first_and_vectors_have_their_say(drawings: Drawings) -> None:
     class Unsure(Thesaurus):
         def words(self) -> list[str]:
-            return ["sphere", "orb", "cube", "red ball"]
+            return ["sphere", "orb", "cube"]
 
         def embed(self, texts: Sequence[str]) -> Tensor:
-            near = {"sphere": 0.9, "orb": 0.95, "cube": 0.6, "red ball": 0.99}
+            near = {"sphere": 0.9, "orb": 0.95, "cube": 0.6}
             names = ["ball", "box", "brick", "plate"]
+            said = [text.removesuffix(", shape, toy") for text in texts]
             return torch.stack(
                 [F.one_hot(torch.tensor(names.index(t) if t in names else 0), 4).float()
-                 * near.get(t, 1.0 if t in names else 0.0) for t in texts]
+                 * near.get(t, 1.0 if t in names else 0.0) for t in said]
             )  # fmt: skip
 
-    meanings = Meanings(drawings.rows, None, cast(Teacher, Unsure()), near=0.5)
-    assert meanings.sure[0] == Meaning("red ball", "ball")
-    assert [m.word for m in meanings.surest(2, without=set())] == ["orb", "sphere"]
-    assert [m.word for m in meanings.surest(2, without={"orb"})] == ["cube", "sphere"]
+    def sure(vectors: WordVectors | None) -> list[Meaning]:
+        return Meanings(drawings.rows, None, cast(Teacher, Unsure()), 0.5, vectors).sure
+
+    assert sure(None) == [Meaning(word, "ball") for word in ("orb", "sphere", "cube")]
+    steps = np.zeros((3, DIMENSIONS), np.int8)
+    steps[:2, 0], steps[2, 0] = 127, -127  # a cube stands beside a box, and far from a ball
+    beside = WordVectors(steps, {"cube": 0, "box": 1, "ball": 2})
+    assert sure(beside) == [Meaning("orb", "ball"), Meaning("sphere", "ball")]
 
 
 def test_prompts_differ_in_the_word_alone() -> None:
