@@ -118,7 +118,9 @@ def run(options: TrainOptions) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
     drawings = maker.drawings
-    meanings = Meanings(drawings.rows, drawings.dictionary, Teacher(device), recipe.near)
+    meanings = Meanings(
+        drawings.rows, drawings.dictionary, Teacher(device), recipe.near, drawings.vectors
+    )
     words = sum(map(len, meanings.synonyms.values()))
     print(
         f"{words} words for {len(meanings.synonyms)} labels, {len(meanings.chinese)} in Chinese",
