@@ -91,6 +91,10 @@ class Dictionary:
             for place in self.words.get(word, ())
         )
 
+    def kinds(self, word: str) -> frozenset[str]:
+        """What the word is or is a kind of, in any of its senses."""
+        return frozenset(one for place in self.words.get(word, ()) for one in self._said(place))
+
     def broader(self, place: str) -> tuple[str, ...]:
         """The places of what a sense is a kind of; none where they are not kept."""
         return tuple(one for one in self.senses[place].broader if one in self.senses)

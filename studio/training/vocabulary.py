@@ -38,6 +38,8 @@ class VocabularyRecipe(Frozen):
         clip: folder that holds ``text_encoder/`` and ``tokenizer/``.
         near: how sure it must be what a word means (see :class:`Meanings`).
         captions: how many are drawn, from ``seed``, to find what words captions hold.
+        looks, kinds_of_look: words that say how a picture looks and is made, not what it shows,
+            and what the dictionary has such words as kinds of; they are left as they are.
     """
 
     mix: SceneMix = SceneMix()
@@ -45,6 +47,8 @@ class VocabularyRecipe(Frozen):
     near: float = 0.5
     captions: int = 20000
     seed: int = 0
+    looks: frozenset[str] = frozenset()
+    kinds_of_look: frozenset[str] = frozenset()
 
 
 def readings(meanings: Iterable[Meaning], said: AbstractSet[str]) -> dict[str, str]:
@@ -117,7 +121,11 @@ def run(options: TrainOptions) -> None:
     teacher = Teacher(device)
     sure = Meanings(drawings.rows, dictionary, teacher, recipe.near, drawings.vectors).sure
     said = spoken(maker, recipe.captions, np.random.default_rng(recipe.seed))
-    meant = readings((meaning for meaning in sure if meaning.word in dictionary.words), said)
+    said |= recipe.looks | set(map(plural, recipe.looks))
+    things = {
+        word for word in dictionary.words if recipe.kinds_of_look.isdisjoint(dictionary.kinds(word))
+    }
+    meant = readings((meaning for meaning in sure if meaning.word in things), said)
     weights = options.out / "weights"
     tower.save_pretrained(weights / "text_encoder")
     reading(tokenizer, meant).save_pretrained(weights / "tokenizer")

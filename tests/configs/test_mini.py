@@ -11,12 +11,13 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
-from transformers import CLIPTextModel
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from studio.pipelines.clip_tokenizer import read_tokenizer
 from studio.pipelines.conditioning import TransformersConditioner
 from studio.pipelines.open_clip_text import OpenClipConditioner, convert_to_open_clip
 from studio.pipelines.prompt_grammar import parse
+from studio.styles import styled, styles
 from studio.training.export import checksums
 
 MINI = Path(str(files("studio.configs"))) / "mini"
@@ -81,3 +82,11 @@ def test_other_words_are_read_as_labels_by_plain_diffusers_too(prompt: str, mean
     theirs = pipeline.from_pretrained(MINI, local_files_only=True).tokenizer
     for tokenizer in (theirs, read_tokenizer(MINI / "tokenizer")):
         assert tokenizer(prompt).input_ids == tokenizer(meant).input_ids
+
+
+@pytest.mark.parametrize("name", styles())
+def test_words_of_how_a_picture_looks_are_left(name: str) -> None:
+    ours = read_tokenizer(MINI / "tokenizer")
+    plain = CLIPTokenizer.from_pretrained(MINI / "tokenizer", local_files_only=True)  # no rules
+    for prompt in styled("a cat", "", [name]):
+        assert ours(prompt).input_ids == plain(prompt).input_ids

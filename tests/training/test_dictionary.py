@@ -47,6 +47,8 @@ def test_words_that_can_be_drawn_are_kept(dictionary: Dictionary) -> None:
     assert dictionary.explained("kitty") == ("kitty, kitty-cat, cat, animal",)
     assert dictionary.explained("stallion") == ("stallion, male horse, horse, equine",)
     assert dictionary.explained("paris") == ()
+    assert dictionary.kinds("stallion") == {"stallion", "male horse", "horse", "equine"}
+    assert dictionary.kinds("paris") == set()
 
 
 def test_it_survives_json(dictionary: Dictionary) -> None:
