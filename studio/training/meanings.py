@@ -94,11 +94,11 @@ class Meanings:
         beside = vectors.of(asked) @ vectors.of(labels).T if vectors else np.zeros((len(asked), 1))
         place = {text: n for n, text in enumerate(texts)}
         found: list[tuple[float, Meaning]] = []
-        for word, beside_label in zip(asked, BESIDE_IN_TEXTS * beside, strict=True):
+        for word, in_texts in zip(asked, BESIDE_IN_TEXTS * beside, strict=True):
             said = [cosines[place[text]] for text in dictionary.explained(word)]
             alone = cosines[place[word]]
-            nearness = (alone + np.max(said, 0)) / 2 + kin.near(word) if said else alone
-            nearness = nearness + beside_label
+            in_words = (alone + np.max(said, 0)) / 2 + kin.near(word) if said else alone
+            nearness = in_words + in_texts
             best = int(nearness.argmax())
             found.append((float(nearness[best]), Meaning(word, labels[best])))
         self.sure = [m for score, m in sorted(found, key=lambda one: -one[0]) if score >= near]
