@@ -80,7 +80,7 @@ class Drawings:
                     Dictionary.from_json(nouns) if nouns else None,
                     WordVectors.from_bytes(vectors) if vectors else None,
                 )
-        except (zipfile.BadZipFile, KeyError, OSError, UnicodeDecodeError) as error:
+        except (zipfile.BadZipFile, KeyError, OSError, ValueError) as error:
             raise ModelError(
                 f"{path} ({path.stat().st_size} bytes) is not a whole file of drawings: {error}.",
                 valid=_REMEDY,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from studio.training.dataset import Drawing
+from studio.training.dataset import Drawings
 from studio.training.dictionary import Dictionary
 from studio.training.scenes import BACKGROUNDS, Rng
 from studio.training.teacher import Teacher
-from studio.training.vectors import WordVectors
 from studio.training.wording import CHINESE_STYLE, on_background, with_article
 
 T = TypeVar("T")
@@ -71,23 +70,28 @@ class Kin:
 class Meanings:
     """Other words for the labels of the drawings.
 
-    The words are keywords of the drawings, the sentence encoder's own vocabulary and the nouns of
-    the dictionary. Each means the label nearest to it, if that is ``near``: by the cosine of the
-    encoder, of the word itself and of what the dictionary says of it, to the label alone and with
-    its keywords, by kinship in the dictionary, and by what both stand beside in texts.
+    Each word means the label nearest to it, if that is ``near``: by the cosine of the encoder, of
+    the word itself and of what the dictionary says of it, to the label alone and with its keywords,
+    by kinship in the dictionary, and by what both stand beside in texts.
+
+    Args:
+        words: what is asked; None: keywords of the drawings, the encoder's own vocabulary and the
+            nouns of the dictionary.
     """
 
     def __init__(
-        self, rows: tuple[Drawing, ...], dictionary: Dictionary | None, teacher: Teacher,
-        near: float, vectors: WordVectors | None = None,
-    ) -> None:  # fmt: skip
-        dictionary = dictionary or Dictionary({}, {})
+        self, drawings: Drawings, teacher: Teacher, near: float, words: Iterable[str] | None = None
+    ) -> None:
+        rows, vectors = drawings.rows, drawings.vectors
+        dictionary = drawings.dictionary or Dictionary({}, {})
         labels = sorted({row.label["en"] for row in rows if row.everyday})
         keywords = {row.label["en"]: row.keywords.get("en", ()) for row in rows}
         explained = [", ".join((label, *keywords[label][:EXPLAIN])) for label in labels]
         kin = Kin(dictionary, labels)
-        words = {word for row in rows for word in row.keywords["en"]} | set(teacher.words())
-        asked = sorted((words | set(dictionary.words)) - set(labels))
+        if words is None:
+            words = {word for row in rows for word in row.keywords["en"]}
+            words |= {*teacher.words(), *dictionary.words}
+        asked = sorted(set(words) - set(labels))
         texts = sorted({text for word in asked for text in (word, *dictionary.explained(word))})
         meant = (teacher.embed(labels) + teacher.embed(explained)) / 2
         cosines = (teacher.embed(texts) @ meant.T).numpy()

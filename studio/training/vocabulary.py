@@ -112,20 +112,18 @@ def run(options: TrainOptions) -> None:
     if not (folder / "text_encoder").exists():
         raise StudioError(f"There is no text tower at {folder}.", valid="--set clip=FOLDER")
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
-    drawings = maker.drawings
-    dictionary = drawings.dictionary
+    dictionary = maker.drawings.dictionary
     if dictionary is None:
         raise StudioError(f"{options.data} holds no dictionary.", valid="studio train data")
     tower, tokenizer = load_text(folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    teacher = Teacher(device)
-    sure = Meanings(drawings.rows, dictionary, teacher, recipe.near, drawings.vectors).sure
-    said = spoken(maker, recipe.captions, np.random.default_rng(recipe.seed))
-    said |= recipe.looks | set(map(plural, recipe.looks))
     things = {
         word for word in dictionary.words if recipe.kinds_of_look.isdisjoint(dictionary.kinds(word))
     }
-    meant = readings((meaning for meaning in sure if meaning.word in things), said)
+    sure = Meanings(maker.drawings, Teacher(device), recipe.near, things).sure
+    said = spoken(maker, recipe.captions, np.random.default_rng(recipe.seed))
+    said |= recipe.looks | set(map(plural, recipe.looks))
+    meant = readings(sure, said)
     weights = options.out / "weights"
     tower.save_pretrained(weights / "text_encoder")
     reading(tokenizer, meant).save_pretrained(weights / "tokenizer")

@@ -117,10 +117,7 @@ def run(options: TrainOptions) -> None:
         raise StudioError(f"There is no text tower at {folder}.", valid="--set clip=FOLDER")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
-    drawings = maker.drawings
-    meanings = Meanings(
-        drawings.rows, drawings.dictionary, Teacher(device), recipe.near, drawings.vectors
-    )
+    meanings = Meanings(maker.drawings, Teacher(device), recipe.near)
     words = sum(map(len, meanings.synonyms.values()))
     print(
         f"{words} words for {len(meanings.synonyms)} labels, {len(meanings.chinese)} in Chinese",

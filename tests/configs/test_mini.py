@@ -69,6 +69,13 @@ def test_the_text_tower_is_the_same_through_open_clip(prompt: str) -> None:
     torch.testing.assert_close(embeds, expected, atol=1e-5, rtol=0)
 
 
+@pytest.fixture(scope="module")
+def theirs() -> Any:
+    """The tokenizer as plain diffusers reads it."""
+    pipeline: Any = StableDiffusionPipeline
+    return pipeline.from_pretrained(MINI, local_files_only=True).tokenizer
+
+
 @pytest.mark.parametrize(
     ("prompt", "meant"),
     [
@@ -77,9 +84,9 @@ def test_the_text_tower_is_the_same_through_open_clip(prompt: str) -> None:
         ("a Push-Bike", "a bicycle"),
     ],
 )
-def test_other_words_are_read_as_labels_by_plain_diffusers_too(prompt: str, meant: str) -> None:
-    pipeline: Any = StableDiffusionPipeline
-    theirs = pipeline.from_pretrained(MINI, local_files_only=True).tokenizer
+def test_other_words_are_read_as_labels_by_plain_diffusers_too(
+    theirs: Any, prompt: str, meant: str
+) -> None:
     for tokenizer in (theirs, read_tokenizer(MINI / "tokenizer")):
         assert tokenizer(prompt).input_ids == tokenizer(meant).input_ids
 

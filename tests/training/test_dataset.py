@@ -71,6 +71,14 @@ def test_rows_and_pixels_come_in_the_same_order(tmp_path: Path) -> None:
             {"drawings.jsonl": json.dumps(ROW).encode(), "drawings/flat-1f408.webp": b"RIFF"},
             "picture of 'flat-1f408'",
         ),
+        (
+            {
+                "drawings.jsonl": json.dumps(ROW).encode(),
+                "drawings/flat-1f408.webp": b"RIFF",
+                "vectors.bin": b"cat dog\n\x01",
+            },
+            "not a whole file",
+        ),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, members: dict[str, bytes], message: str) -> None:

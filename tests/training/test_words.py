@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -47,7 +48,7 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> Drawings:
 
 
 def test_near_words_mean_a_label_and_no_others(drawings: Drawings) -> None:
-    meanings = Meanings(drawings.rows, None, cast(Teacher, Thesaurus()), near=0.9)
+    meanings = Meanings(drawings, cast(Teacher, Thesaurus()), near=0.9)
     assert meanings.synonyms == {"ball": ["sphere"]}
     assert meanings.chinese["ball"] == ["球"]
 
@@ -64,12 +65,10 @@ def test_kinship_in_the_dictionary_is_added_to_the_encoders_word(drawings: Drawi
     assert kin.near("case") == pytest.approx([0.1, 0.2, 0.25])  # its second sense is a plate
     assert kin.near("mug") == pytest.approx([0.15, 0.3, 0.15])
     assert kin.near("quickly") == pytest.approx([0, 0, 0])
-    meanings = Meanings(
-        drawings.rows,
-        Dictionary({"2": Sense(("box",), ())}, {"sphere": ("2",)}),
-        cast(Teacher, Thesaurus()),
-        near=0.7,
+    knowing = replace(
+        drawings, dictionary=Dictionary({"2": Sense(("box",), ())}, {"sphere": ("2",)})
     )
+    meanings = Meanings(knowing, cast(Teacher, Thesaurus()), near=0.7)
     # The encoder: itself a ball, explained ("sphere, box") a box. Half of each, and kinship.
     assert meanings.synonyms == {"box": ["sphere"]}
 
@@ -89,7 +88,8 @@ def test_the_surest_come_first_and_vectors_have_their_say(drawings: Drawings) ->
             )  # fmt: skip
 
     def sure(vectors: WordVectors | None) -> list[Meaning]:
-        return Meanings(drawings.rows, None, cast(Teacher, Unsure()), 0.5, vectors).sure
+        knowing = replace(drawings, vectors=vectors)
+        return Meanings(knowing, cast(Teacher, Unsure()), near=0.5).sure
 
     assert sure(None) == [Meaning(word, "ball") for word in ("orb", "sphere", "cube")]
     steps = np.zeros((3, DIMENSIONS), np.int8)
@@ -127,7 +127,7 @@ def part(drawings: Drawings, request: pytest.FixtureRequest) -> WordsPart:
     shape = ClipShape(vocabulary=600, text_width=64, text_heads=1, text_layers=2)
     tokenizer = learn_tokenizer(texts, shape.vocabulary, shape.window)
     tower = to_transformers(open_clip.CLIP(**towers(shape)), shape, tokenizer)
-    meanings = Meanings(drawings.rows, None, cast(Teacher, Thesaurus()), near=0.9)
+    meanings = Meanings(drawings, cast(Teacher, Thesaurus()), near=0.9)
     loop = RECIPE.loop.model_copy(update={"precision": request.param})
     recipe = RECIPE.model_copy(update={"loop": loop})
     return WordsPart(tower, tokenizer, recipe, SceneMaker(drawings, SceneMix()), meanings)
