@@ -82,6 +82,7 @@ def prepare(
     """
     start = monotonic()
     cells, sources = read_cells(recipe, cache)
+    extras = _extras(recipe, sources, [cell.concept for cell in cells])
     tasks = [Task(cell.source, recipe.size, recipe.fill, recipe.quality) for cell in cells]
     rows, pictures, broken = [], {}, []
     for index, (cell, drawn) in enumerate(zip(cells, _render(tasks, processes), strict=True)):
@@ -92,7 +93,6 @@ def prepare(
             pictures[cell.id] = drawn.webp
         if progress:
             progress(index + 1, len(cells))
-    extras = _extras(recipe, sources, [cell.concept for cell in cells])
     _write(out, rows, pictures, extras, _stated(recipe, sources))
     everyday = {row["concept"] for row in rows if row["everyday"]}
     return Summary(

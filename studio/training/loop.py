@@ -18,7 +18,6 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
-from studio.errors import StudioError
 from studio.training.muon import Muon, is_inner_matrix
 from studio.training.recipe import LoopRecipe
 from studio.training.workers import made_ahead
@@ -88,8 +87,6 @@ def fit(part: Part, recipe: LoopRecipe, out: Path, *, resume: bool) -> None:
     ema.to(accelerator.device)
     prepared = accelerator.prepare(part.objective, *optimizers(part.objective, recipe))
     objective, changing = prepared[0], prepared[1:]
-    if recipe.minutes and accelerator.num_processes > 1:
-        raise StudioError("loop.minutes is for one process: the clocks of several differ.")
     accelerator.register_for_checkpointing(ema)
     first = _resume(accelerator, out) if resume else 0
     if accelerator.is_main_process and not resume:

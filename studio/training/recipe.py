@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from studio.errors import StudioError
 from studio.training.options import TrainOptions
@@ -44,6 +45,11 @@ class LoopRecipe(Frozen):
         default=None, gt=0, description="ends earlier by the clock; then no run is like another"
     )
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_is_a_word(cls, value: object) -> object:
+        return "no" if value is False else value  # YAML reads a bare no as false
+
 
 class Recipe(Frozen):
     """Base of the parts' recipes."""
@@ -59,10 +65,16 @@ class Recipe(Frozen):
             name: file name (without ``.yaml``) in ``configs/training``.
 
         Raises:
-            StudioError: the file cannot be read, or a key or value is not valid.
+            StudioError: the file cannot be read, a key or value is not valid, or several processes
+                (as launchers of PyTorch count them) are to go by the clock.
         """
         where = options.recipe or own_recipe(name)
-        return read(cls, where, "training recipe", options.overrides)
+        recipe = read(cls, where, "training recipe", options.overrides)
+        if recipe.loop.minutes and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise StudioError(
+                "loop.minutes is for one process: the clocks of several differ.", valid="loop.steps"
+            )
+        return recipe
 
 
 T = TypeVar("T", bound=Frozen)

@@ -119,6 +119,16 @@ def test_dictionary_and_word_vectors_travel_with_the_drawings(
     assert without.vectors is None
 
 
+def test_a_broken_dictionary_is_refused_before_anything_is_drawn(
+    recipe: tuple[DataRecipe, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cache = recipe
+    broken = whole.model_copy(update={"dictionary": "shapes"})
+    monkeypatch.setattr("studio.training.drawings.render", lambda _: pytest.fail("it drew"))
+    with pytest.raises(StudioError, match="shapes"):
+        prepare(broken, tmp_path / "d.zip", cache=cache, processes=1)
+
+
 def test_alpha_is_exact_where_colours_are_lossy(
     recipe: tuple[DataRecipe, Path], made: Path, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from studio.training.loop import learning_rate
 from studio.training.options import TrainOptions
 from studio.training.recipe import LoopRecipe
 from studio.training.tokens import learn_tokenizer
+from studio.training.unet import UnetRecipe
 from tests.training.drawn import write_drawings
 
 VAE = ("shape.channels=[8, 8, 8, 8]", "loop.batch_size=2", "crop=32", "shape.latent_channels=4")
@@ -157,6 +158,20 @@ def test_the_clock_can_end_a_run_whose_rate_has_then_decayed(data: Path, tmp_pat
 def test_a_wrong_override_is_refused_by_name(data: Path, tmp_path: Path) -> None:
     with pytest.raises(StudioError, match=r"loop\.stepz"):
         vae_part.run(TrainOptions(None, tmp_path, data, overrides=("loop.stepz=3",)))
+
+
+def test_several_processes_do_not_go_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = TrainOptions(None, Path("out"), overrides=("loop.minutes=1",))
+    assert UnetRecipe.read(options, "unet").loop.minutes == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(StudioError, match="one process"):
+        UnetRecipe.read(options, "unet")
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_precision_is_typed_as_it_is_called(precision: str) -> None:
+    options = TrainOptions(None, Path("out"), overrides=(f"loop.precision={precision}",))
+    assert UnetRecipe.read(options, "unet").loop.precision == precision
 
 
 def test_decoder_only_keeps_the_latents(data: Path, tmp_path: Path) -> None:
