@@ -42,8 +42,8 @@ def style_trials(
 
     "style": which of the real drawings of the same thing is nearest, by pixels, or whether it is
     pixel art; real ones are right by definition. "look": by what drawings of other things look
-    like in each style (see :class:`Looks`). "look new" is as "look", for things whose drawing in
-    that style training left out.
+    like in each style (see :class:`Looks`). "look new" and "look seen" are as "look", for things
+    whose drawing in that style training left out, and for those that it had, without pixel art.
     """
     rows = maker.drawings.rows
     sets = _sets(maker, real)
@@ -61,17 +61,16 @@ def style_trials(
 
     looks = Looks(maker, real, extract)
     cases = [case for one in sets for case in one]
-    new = [
-        case
-        for case in cases
-        if case.scene.kind == "plain" and rows[case.scene.placed[0].drawing].heldout
-    ]
+    single = [case for case in cases if case.scene.kind == "plain"]
+    new = [case for case in single if rows[case.scene.placed[0].drawing].heldout]
+    seen = [case for case in single if not rows[case.scene.placed[0].drawing].heldout]
     asked = some(cases, each, random.Random(0))
-    asked_new = some(new, each, random.Random(0))
+    asked_new, asked_seen = (some(some_of, each, random.Random(0)) for some_of in (new, seen))
     return (
         Trial("style", asked, one_by_one(nearest), OPTIONS),
         Trial("look", asked, lambda pictures, _: looks(pictures), OPTIONS),
         Trial("look new", asked_new, lambda pictures, _: looks(pictures), OPTIONS),
+        Trial("look seen", asked_seen, lambda pictures, _: looks(pictures), OPTIONS),
     )
 
 

@@ -54,8 +54,6 @@ class UnetRecipe(Recipe):
         pool: how many scenes are drawn and encoded before training begins.
         dropout: share of captions replaced by the empty one.
         house_style: the style that captions need not name (:func:`caption`); None: none is.
-        style_alone: share of captions of single drawings that say the style and not the thing, so
-            that what a style looks like is learned apart from what is drawn in it.
         shift: how much noisier than evenly spread the times are (Esser et al. 2024, Scaling
             Rectified Flow Transformers): what is drawn is decided where noise is high.
         snr: signal-to-noise ratio from which the loss is held down (Hang et al. 2023, min-SNR;
@@ -71,7 +69,6 @@ class UnetRecipe(Recipe):
     dropout: float = 0.1
     chinese: float = 0.08
     house_style: str | None = None
-    style_alone: float = 0.0
     shift: float = 1.0
     snr: float = 5.0
     sheet_guidance: float = 4.0
@@ -146,7 +143,6 @@ class UnetPart:
             else caption(
                 self.pool.scenes[i], rows, rng,
                 chinese=self.recipe.chinese, house_style=self.recipe.house_style,
-                style_alone=self.recipe.style_alone,
             )
             for i in chosen
         ]  # fmt: skip

@@ -93,7 +93,6 @@ def caption(
     *,
     chinese: float = 0.1,
     house_style: str | None = None,
-    style_alone: float = 0.0,
 ) -> str:
     """One of many ways to say what the scene shows.
 
@@ -101,7 +100,6 @@ def caption(
         rows: all drawings, indexed by the scene's ``placed``.
         chinese: share of captions in Chinese (where the things have Chinese labels).
         house_style: the style that a caption without a style means; None: any.
-        style_alone: share of captions of single drawings that say the style and not the thing.
     """
     if scene.face:
         return face_caption(scene.face, scene.background, rng, chinese=rng.random() < chinese)
@@ -112,8 +110,6 @@ def caption(
     if rng.random() < chinese and all(row.label.get("zh") for row in shown):
         return _chinese(scene, shown, rng, named)
     style = PIXEL_ART[0] if scene.kind == "pixel" else _one(rng, shown[0].style_words)
-    if style_alone and scene.kind == "plain" and rng.random() < style_alone:
-        return style
     text = _english(scene, shown, rng)
     if scene.background != "white" or rng.random() < 0.05:
         text = on_background(text, scene.background)

@@ -68,19 +68,6 @@ def test_only_the_house_style_goes_unnamed() -> None:
         assert share(1, chinese) == pytest.approx(0.95, abs=0.04)
 
 
-def test_some_captions_say_the_style_of_a_single_drawing_alone() -> None:
-    rng = np.random.default_rng(0)
-
-    def share(scene: Scene, style_alone: float) -> float:
-        said = [caption(scene, (row("fox", "狐狸"),), rng, chinese=0.0, style_alone=style_alone)
-                for _ in range(400)]  # fmt: skip
-        return said.count("flat style") / 400
-
-    assert share(Scene("plain", (Placed(0),)), 0.25) == pytest.approx(0.25, abs=0.07)
-    assert share(Scene("plain", (Placed(0),)), 0.0) == 0
-    assert share(Scene("background", (Placed(0),), background="blue"), 0.25) == 0
-
-
 def test_pixel_art_is_named_and_the_style_it_is_made_of_is_not() -> None:
     said = captions(Scene("pixel", (Placed(0),)))
     assert "a fox, pixel art" in said
