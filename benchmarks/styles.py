@@ -64,13 +64,16 @@ def style_trials(
     single = [case for case in cases if case.scene.kind == "plain"]
     new = [case for case in single if rows[case.scene.placed[0].drawing].heldout]
     seen = [case for case in single if not rows[case.scene.placed[0].drawing].heldout]
-    asked = some(cases, each, random.Random(0))
-    asked_new, asked_seen = (some(some_of, each, random.Random(0)) for some_of in (new, seen))
+
+    def look(name: str, cases: Sequence[Case]) -> Trial:
+        asked = some(cases, each, random.Random(0))
+        return Trial(name, asked, lambda pictures, _: looks(pictures), OPTIONS)
+
     return (
-        Trial("style", asked, one_by_one(nearest), OPTIONS),
-        Trial("look", asked, lambda pictures, _: looks(pictures), OPTIONS),
-        Trial("look new", asked_new, lambda pictures, _: looks(pictures), OPTIONS),
-        Trial("look seen", asked_seen, lambda pictures, _: looks(pictures), OPTIONS),
+        Trial("style", some(cases, each, random.Random(0)), one_by_one(nearest), OPTIONS),
+        look("look", cases),
+        look("look new", new),
+        look("look seen", seen),
     )
 
 

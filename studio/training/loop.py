@@ -14,10 +14,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator  # type: ignore[import-untyped]
+from accelerate import Accelerator, PartialState  # type: ignore[import-untyped]
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from studio.errors import StudioError
 from studio.training.muon import Muon, is_inner_matrix
 from studio.training.recipe import LoopRecipe
 from studio.training.workers import made_ahead
@@ -73,13 +74,32 @@ def optimizers(objective: nn.Module, recipe: LoopRecipe) -> list[torch.optim.Opt
     return [adamw, Muon(matrices, recipe.learning_rate, weight_decay=recipe.weight_decay)]
 
 
+def processes(recipe: LoopRecipe) -> PartialState:
+    """The processes that train together. ``fit`` asks for them; a part that has long work to do
+    before asks first, so that a refusal does not come after it.
+
+    Raises:
+        StudioError: several are to go by the clock.
+    """
+    # Said, or accelerate keeps processes on CPUs apart.
+    state = PartialState(cpu=not torch.cuda.is_available())
+    if recipe.minutes and state.num_processes > 1:
+        raise StudioError(
+            "loop.minutes is for one process: the clocks of several differ.", valid="loop.steps"
+        )
+    return state
+
+
 def fit(part: Part, recipe: LoopRecipe, out: Path, *, resume: bool) -> None:
     """Train ``part`` for ``recipe.steps`` steps.
 
     Writes to ``out``: ``checkpoint/`` (everything needed to resume), ``weights/`` (averaged
     weights), ``sheet.png`` and ``log.jsonl`` (losses, learning rate, examples a second).
+
+    Raises:
+        StudioError: see :func:`processes`.
     """
-    on_cpu = not torch.cuda.is_available()  # said, or accelerate keeps processes on CPUs apart
+    on_cpu = processes(recipe).device.type == "cpu"
     accelerator = Accelerator(mixed_precision=recipe.precision, cpu=on_cpu)
     part.objective.to(accelerator.device)
     trainable = [p for p in part.objective.parameters() if p.requires_grad]

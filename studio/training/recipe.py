@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -65,16 +64,10 @@ class Recipe(Frozen):
             name: file name (without ``.yaml``) in ``configs/training``.
 
         Raises:
-            StudioError: the file cannot be read, a key or value is not valid, or several processes
-                (as launchers of PyTorch count them) are to go by the clock.
+            StudioError: the file cannot be read, or a key or value is not valid.
         """
         where = options.recipe or own_recipe(name)
-        recipe = read(cls, where, "training recipe", options.overrides)
-        if recipe.loop.minutes and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise StudioError(
-                "loop.minutes is for one process: the clocks of several differ.", valid="loop.steps"
-            )
-        return recipe
+        return read(cls, where, "training recipe", options.overrides)
 
 
 T = TypeVar("T", bound=Frozen)

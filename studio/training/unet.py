@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from accelerate import PartialState  # type: ignore[import-untyped]
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from studio.training.clip import load_text, tokenize
 from studio.training.cpu_precision import called, speed_up_small_maps
 from studio.training.dataset import Drawings
 from studio.training.layout import noise_schedule, write_folder
-from studio.training.loop import Batch, Losses, fit
+from studio.training.loop import Batch, Losses, fit, processes
 from studio.training.models import TextEncoder, Tokenizer, Unet, Vae
 from studio.training.options import TrainOptions
 from studio.training.pool import Pool
@@ -257,7 +256,7 @@ def run(options: TrainOptions) -> None:
     vae.to(device, memory_format=layout).requires_grad_(False).eval()
     text_encoder, tokenizer = load_text(recipe.clip)
     text_encoder.to(device).requires_grad_(False)
-    with PartialState(cpu=on_cpu).main_process_first():  # the other processes find it in the cache
+    with processes(recipe.loop).main_process_first():  # the other processes find it in the cache
         pool = Pool(maker, vae, recipe.pool, recipe.loop, options.out / "pool.safetensors")
     print(json.dumps({"scenes": len(pool.scenes), "latents": list(pool.latents.shape)}), flush=True)
     torch.manual_seed(recipe.loop.seed)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -160,12 +162,23 @@ def test_a_wrong_override_is_refused_by_name(data: Path, tmp_path: Path) -> None
         vae_part.run(TrainOptions(None, tmp_path, data, overrides=("loop.stepz=3",)))
 
 
-def test_several_processes_do_not_go_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = TrainOptions(None, Path("out"), overrides=("loop.minutes=1",))
-    assert UnetRecipe.read(options, "unet").loop.minutes == 1
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def test_several_processes_do_not_go_by_the_clock(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = SimpleNamespace(num_processes=2)
+    monkeypatch.setattr("studio.training.loop.PartialState", lambda **_: two)
+    by_clock = "loop.minutes=1"
     with pytest.raises(StudioError, match="one process"):
-        UnetRecipe.read(options, "unet")
+        vae_part.run(TrainOptions(None, tmp_path, data, overrides=(*VAE, by_clock)))
+    # The U-Net refuses before it draws and encodes its scenes.
+    monkeypatch.setattr(unet_part, "Pool", lambda *_: pytest.fail("it encoded"))
+    mini = Path(str(files("studio.configs") / "mini"))
+    with pytest.raises(StudioError, match="one process"):
+        unet_part.run(
+            TrainOptions(
+                None, tmp_path, data, overrides=(f"vae={mini / 'vae'}", f"clip={mini}", by_clock)
+            )
+        )
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
