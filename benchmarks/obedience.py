@@ -1,4 +1,5 @@
-"""Does mini follow words, not just names? Styles, colours, sides, sizes, counts, other words.
+"""Does mini follow words, not just names? Styles, colours, sides, sizes, counts, other words and
+ways to ask.
 
 Every trial asks for combinations that training left out, checks each picture by a program, and
 checks real scenes, composed of drawings, in the same way: that is the ceiling.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,22 @@ SYNONYMS = {
     "supermarket": "convenience store",
 }  # fmt: skip
 """Words that no label and no keyword of the drawings holds, and the label that they mean."""
+PHRASES = (
+    "a doodle of {a}", "an adorable {label}", "scribble me {a}", "could you draw {a}?",
+    "a gorgeous {label}", "{a} looking proud", "a snapshot of {a}", "the cutest {label} ever",
+    "{a} on a sunny day", "we need {a} for our website", "a handmade {label}",
+    "an epic {label}, cinematic",
+)  # fmt: skip
+"""Ways to ask for a thing that training has not: it has others (`studio/training/phrasing.py`)."""
+CHINESE_PHRASES = (
+    "来一个{label}", "迷人的{label}", "一个{label}的草图", "能画一个{label}吗",
+    "一个超级帅的{label}", "{label}，高清",
+)  # fmt: skip
+STYLE_FIRST = (
+    "a 3d render of {a}", "flat style {label}", "a detailed drawing of {a}", "pixel art of {a}",
+    "simple cartoon style, {a}", "clip art: {a}",
+)  # fmt: skip
+"""Styles before the thing; captions have them after it."""
 
 
 class Artist:
@@ -215,6 +232,14 @@ class Trials:
         return some(cases, self.each, self.rng)
 
 
+def phrased(phrases: Sequence[str], said: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Prompts for what is said, in each of the phrases by turns; (prompt, label) pairs."""
+    return [
+        (phrases[n % len(phrases)].format(a=with_article(word), label=word), label)
+        for n, (label, word) in enumerate(said.items())
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the share of right answers of every trial, of real scenes and of mini."""
     options = _options(arguments)
@@ -242,6 +267,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "chinese": [(f"一个{words[label]}", label) for label in known],
         "meant": [(with_article(label), label) for _, label in meant],
         "synonyms": [(with_article(word), label) for word, label in meant],
+        "phrased": phrased(PHRASES, {label: label for label in known}),
+        "phrased, zh": phrased(CHINESE_PHRASES, {label: words[label] for label in known}),
+        "style first": phrased(STYLE_FIRST, {label: label for label in known}),
     }.items():
         rate = trials.names(asked, artist)
         print(f"{name:<14} drawn {rate:.3f}  ({len(asked)} pictures)", flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,7 @@ from studio.training.dataset import Drawings
 from studio.training.dictionary import Dictionary
 from studio.training.scenes import BACKGROUNDS, Rng
 from studio.training.teacher import Teacher
-from studio.training.wording import CHINESE_STYLE, on_background, with_article
-
-T = TypeVar("T")
-
+from studio.training.wording import CHINESE_STYLE, on_background, one_of, with_article
 
 SAME, KIND, KIND_OF_KIND, NARROWER, BESIDE = 0.3, 0.2, 0.15, 0.15, 0.1
 """What it adds to a cosine that the dictionary has a label as the same, as what the word is a kind
@@ -72,7 +68,8 @@ class Meanings:
 
     Each word means the label nearest to it, if that is ``near``: by the cosine of the encoder, of
     the word itself and of what the dictionary says of it, to the label alone and with its keywords,
-    by kinship in the dictionary, and by what both stand beside in texts.
+    by kinship in the dictionary, and by what both stand beside in texts. Words of the encoder's
+    vocabulary that mean none, and are no keywords, are ``idle``.
 
     Args:
         words: what is asked; None: keywords of the drawings, the encoder's own vocabulary and the
@@ -106,6 +103,8 @@ class Meanings:
             best = int(nearness.argmax())
             found.append((float(nearness[best]), Meaning(word, labels[best])))
         self.sure = [m for score, m in sorted(found, key=lambda one: -one[0]) if score >= near]
+        plain = {*teacher.words()} - {word for row in rows for word in row.keywords["en"]}
+        self.idle = [m.word for score, m in found if score < near and m.word in plain]
         self.synonyms: dict[str, list[str]] = {}
         for meaning in self.sure:
             self.synonyms.setdefault(meaning.label, []).append(meaning.word)
@@ -133,7 +132,3 @@ def _said(said: str, meaning: Meaning, rng: Rng, *, chinese: bool) -> tuple[str,
         said += f"，{CHINESE_STYLE[style]}" if chinese else f", {style}"
         meant += f", {style}"
     return said, meant
-
-
-def one_of(rng: Rng, choices: Sequence[T]) -> T:
-    return choices[int(rng.integers(len(choices)))]

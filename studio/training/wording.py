@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-
-import numpy as np
+from collections.abc import Sequence
+from typing import TypeVar
 
 from studio.training.dataset import Drawing
 from studio.training.faces import ACCESSORIES, HAIR, HAIR_COLOURS, Face
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Rng, Scene, mirrored
 
+T = TypeVar("T")
 _COLOUR_WORD = re.compile(
     r"\b(red|orange|yellow|green|blue|purple|pink|brown|black|white|gray|grey)\b ?"
 )
@@ -109,7 +110,7 @@ def caption(
     named = _named(scene, shown[0].style, house_style)
     if rng.random() < chinese and all(row.label.get("zh") for row in shown):
         return _chinese(scene, shown, rng, named)
-    style = PIXEL_ART[0] if scene.kind == "pixel" else _one(rng, shown[0].style_words)
+    style = PIXEL_ART[0] if scene.kind == "pixel" else one_of(rng, shown[0].style_words)
     text = _english(scene, shown, rng)
     if scene.background != "white" or rng.random() < 0.05:
         text = on_background(text, scene.background)
@@ -169,7 +170,7 @@ def _chinese(scene: Scene, shown: list[Drawing], rng: Rng, named: float) -> str:
     elif scene.hue:
         text = f"{HUES[scene.hue][0]}的{label}"
     else:
-        text = f"{_one(rng, ('', '一个', '一只'))}{label}"
+        text = f"{one_of(rng, ('', '一个', '一只'))}{label}"
     if scene.background != "white":
         text = on_background(text, scene.background, chinese=True)
     known = (CHINESE_STYLE[word] for word in shown[0].style_words if word in CHINESE_STYLE)
@@ -196,8 +197,9 @@ def face_caption(
 
 
 def _size_word(scene: Scene, rng: Rng) -> str:
-    return _one(rng, SMALL if scene.placed[0].size < 0.6 else LARGE)
+    return one_of(rng, SMALL if scene.placed[0].size < 0.6 else LARGE)
 
 
-def _one(rng: np.random.Generator, words: tuple[str, ...]) -> str:
-    return words[int(rng.integers(len(words)))]
+def one_of(rng: Rng, choices: Sequence[T]) -> T:
+    """One of the choices, each as likely."""
+    return choices[int(rng.integers(len(choices)))]

@@ -1,14 +1,17 @@
-"""Teach the text tower other words for what it knows: synonyms, and Chinese.
+"""Teach the text tower other words for what it knows: synonyms, Chinese, and how people ask.
 
 A copy of the tower learns to give, for a prompt in other words, the very states that the tower
 gives for the prompt in the words of the captions; for the captions themselves it keeps them. So a
 U-Net that was trained on the tower draws from the copy without having changed. Which label a word
-means, the dictionary says, or else the sentence encoder.
+means, the dictionary says, or else the sentence encoder. Of a caption that is phrased otherwise
+each token gets the state that it has in the caption, wherever it stands there, and what only
+frames it that of an article, which asks for nothing.
 """
 
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,13 +22,18 @@ from studio.training.clip import load_text, tokenize
 from studio.training.cpu_precision import called, plain_attention
 from studio.training.dataset import Drawings
 from studio.training.loop import Batch, Losses, fit
-from studio.training.meanings import Meaning, Meanings, in_chinese, in_english, one_of
+from studio.training.meanings import Meaning, Meanings, in_chinese, in_english
 from studio.training.models import TextEncoder, Tokenizer
 from studio.training.options import TrainOptions
+from studio.training.phrasing import Phrasing, places
 from studio.training.recipe import Recipe
 from studio.training.scenes import Rng, SceneMaker, SceneMix
 from studio.training.teacher import Teacher
-from studio.training.wording import caption
+from studio.training.wording import caption, one_of
+
+ARTICLE = "a"
+DROPPABLE = frozenset({"a", "an", ","})
+"""Tokens of captions that a prompt need not hold."""
 
 
 class WordsRecipe(Recipe):
@@ -35,6 +43,7 @@ class WordsRecipe(Recipe):
         clip: folder that holds ``text_encoder/`` and ``tokenizer/``.
         captions: share of a batch that stays as it is.
         chinese: share of a batch that is Chinese.
+        phrased: share of a batch that is captions phrased as people ask, three in ten in Chinese.
         near: cosine from which a word means the label nearest to it.
     """
 
@@ -42,6 +51,7 @@ class WordsRecipe(Recipe):
     clip: Path = Path("runs/clip/weights")
     captions: float = 0.4
     chinese: float = 0.25
+    phrased: float = 0.0
     near: float = 0.5
 
 
@@ -61,6 +71,39 @@ class StatesObjective(nn.Module):
         return {"loss": error.mean(), "captions": captions, "others": others}
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """What is said, the caption that means the same, and the place of each token in it.
+
+    ``places``: one a token of the window, -1 for what says nothing; None: those of both are alike.
+    """
+
+    said: str
+    meant: str
+    places: list[int] | None = None
+
+    @classmethod
+    def kept(cls, caption: str) -> Prompt:
+        """A caption as it is."""
+        return cls(caption, caption)
+
+    @classmethod
+    def phrased(cls, said: str, caption: str, tokenizer: Tokenizer) -> Prompt:
+        """A caption in other words; as it is, where they do not say all of it, or are too long."""
+        words, held = (_tokens(text, tokenizer) for text in (said, caption))
+        found, window = places(words, held, DROPPABLE), tokenizer.model_max_length
+        if found is None or max(len(words), len(held)) > window - 2:
+            return cls.kept(caption)
+        end = len(held) + 1
+        order = [0, *(place + 1 if place >= 0 else -1 for place in found), *range(end, window)]
+        return cls(said, caption, [*order, *[window - 1] * window][:window])
+
+
+def _tokens(text: str, tokenizer: Tokenizer) -> list[str]:
+    """The tokens of a text, alike in the middle and at the end of a word."""
+    return [token.removesuffix("</w>") for token in tokenizer.tokenize(text, verbose=False)]
+
+
 class WordsPart:
     """The text tower as a part to train (see :class:`studio.training.loop.Part`)."""
 
@@ -72,31 +115,43 @@ class WordsPart:
         self.objective = StatesObjective(tower, bf16=recipe.loop.precision == "bf16")
         self.tower, self.tokenizer, self.recipe = tower, tokenizer, recipe
         self.maker, self.meanings = maker, meanings
+        rows = maker.drawings.rows
+        styles = {word for row in rows for word in row.style_words}
+        self.phrasing = Phrasing({row.label["en"] for row in rows}, styles, meanings.idle)
 
     def batch(self, rng: Rng, size: int) -> Batch:
         """Prompts, and the states of what they mean; things as often as the scenes show them."""
-        said, meant, kept = [], [], []
-        for _ in range(size):
-            scene = self.maker.draw(rng)
-            label = self.maker.label(scene.placed[0].drawing) if scene.placed else ""
-            way = rng.random() - self.recipe.captions
-            others = self.meanings.chinese if way < self.recipe.chinese else self.meanings.synonyms
-            kept.append(bool(way < 0 or label not in others))
-            if kept[-1]:
-                text = caption(scene, self.maker.drawings.rows, rng)
-                pair = text, text
-            else:
-                say = in_chinese if others is self.meanings.chinese else in_english
-                pair = say(Meaning(one_of(rng, others[label]), label), rng)
-            said.append(pair[0])
-            meant.append(pair[1])
+        prompts = [self._prompt(rng) for _ in range(size)]
         device = next(self.tower.parameters()).device
         with torch.no_grad():
-            tokens = tokenize(self.tokenizer, meant).to(device)
-            wanted = self.known.to(device)(tokens).last_hidden_state
+            tokens = tokenize(self.tokenizer, [ARTICLE, *(prompt.meant for prompt in prompts)])
+            states = self.known.to(device)(tokens.to(device)).last_hidden_state
+        order = torch.tensor([prompt.places or [*range(states.shape[1])] for prompt in prompts])
+        wanted = states[1:].gather(
+            1, order.clamp(min=0)[..., None].expand(-1, -1, states.shape[2]).to(device)
+        )
+        wanted[order < 0] = states[0, 1]
         return {
-            "tokens": tokenize(self.tokenizer, said), "wanted": wanted, "kept": torch.tensor(kept),
-        }  # fmt: skip
+            "tokens": tokenize(self.tokenizer, [prompt.said for prompt in prompts]),
+            "wanted": wanted,
+            "kept": torch.tensor([prompt.said == prompt.meant for prompt in prompts]),
+        }
+
+    def _prompt(self, rng: Rng) -> Prompt:
+        scene = self.maker.draw(rng)
+        label = self.maker.label(scene.placed[0].drawing) if scene.placed else ""
+        recipe, rows = self.recipe, self.maker.drawings.rows
+        way = rng.random() - recipe.captions - recipe.phrased
+        if way < -recipe.phrased:
+            return Prompt.kept(caption(scene, rows, rng))
+        if way < 0:
+            text = caption(scene, rows, rng, chinese=0.3)
+            return Prompt.phrased(self.phrasing(text, rng), text, self.tokenizer)
+        others = self.meanings.chinese if way < recipe.chinese else self.meanings.synonyms
+        if label not in others:
+            return Prompt.kept(caption(scene, rows, rng))
+        say = in_chinese if others is self.meanings.chinese else in_english
+        return Prompt(*say(Meaning(one_of(rng, others[label]), label), rng))
 
     def save(self, folder: Path) -> None:
         """``text_encoder/`` and ``tokenizer/`` in the layout of diffusers."""

@@ -21,7 +21,7 @@ from studio.training.scenes import SceneMaker, SceneMix
 from studio.training.teacher import Teacher
 from studio.training.tokens import learn_tokenizer
 from studio.training.vectors import DIMENSIONS, WordVectors
-from studio.training.words import WordsPart, WordsRecipe
+from studio.training.words import Prompt, WordsPart, WordsRecipe
 from tests.training.drawn import write_drawings
 
 RECIPE = WordsRecipe.model_validate(
@@ -161,3 +161,52 @@ def test_it_writes_what_the_unet_reads(part: WordsPart, tmp_path: Path) -> None:
     tokens = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer", local_files_only=True)
     text = tokenize(tokens, ["a ball"])
     torch.testing.assert_close(again(text).last_hidden_state, part.tower(text).last_hidden_state)
+
+
+def test_each_token_gets_the_state_that_it_has_in_the_caption(part: WordsPart) -> None:
+    window = part.tokenizer.model_max_length
+    prompt = Prompt.phrased("flat style, see a ball!", "a ball, flat style", part.tokenizer)
+    spelled = len(part.tokenizer("see", add_special_tokens=False).input_ids)
+    held = {word: n + 1 for n, word in enumerate(("a", "ball", ",", "flat", "style", "end"))}
+    framing = [-1] * spelled
+    assert prompt.places is not None
+    assert len(prompt.places) == window
+    order = [0, *(held[w] for w in ("flat", "style", ",")), *framing, held["a"], held["ball"], -1]
+    assert prompt.places[: len(order) + 2] == [*order, held["end"], held["end"] + 1]
+    assert prompt.places[-1] == held["end"] + window - 1 - len(order)
+
+    recipe = part.recipe.model_copy(update={"phrased": 1.0, "captions": 0.0})
+    batch = WordsPart(part.tower, part.tokenizer, recipe, part.maker, part.meanings).batch(
+        np.random.default_rng(0), 32
+    )
+    article = part.known(tokenize(part.tokenizer, ["a"])).last_hidden_state[0]
+    torch.testing.assert_close(batch["wanted"][:, 0], article[:1].expand(32, -1))
+    framed = (batch["wanted"] == article[1]).all(-1).any(1)
+    assert framed.float().mean() > 0.6
+    assert not batch["kept"].all()
+
+
+def test_what_does_not_say_the_caption_leaves_it_as_it_is(part: WordsPart) -> None:
+    for said in ("a sphere", "a ball" + " very" * 40):
+        assert Prompt.phrased(said, "a ball", part.tokenizer) == Prompt.kept("a ball")
+
+
+def test_it_learns_to_pass_over_what_frames_a_caption(part: WordsPart) -> None:
+    recipe = part.recipe.model_copy(update={"phrased": 0.7, "captions": 0.3})
+    part = WordsPart(part.tower, part.tokenizer, recipe, part.maker, part.meanings)
+
+    def states(text: str) -> Tensor:
+        with torch.no_grad():
+            return cast(Tensor, part.tower(tokenize(part.tokenizer, [text])).last_hidden_state)[0]
+
+    with torch.no_grad():
+        known = part.known(tokenize(part.tokenizer, ["a box"])).last_hidden_state[0]
+    before = F.mse_loss(states("draw me a box")[-8:], known[-8:])
+    optimizer = torch.optim.AdamW(part.tower.parameters(), lr=1e-3)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        loss = part.objective(**part.batch(rng, 16))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert F.mse_loss(states("draw me a box")[-8:], known[-8:]) < 0.5 * before

@@ -1,0 +1,199 @@
+"""The same picture asked for as people ask: framed, praised, with the style first.
+
+Captions say ``a cat, flat style``; people write ``draw me a cute cat`` and ``a flat style picture
+of a cat``. Each such prompt is made of a caption, so it is known which of its tokens the caption
+holds (:func:`places`), and that the others say nothing that can be drawn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
+
+from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Rng
+from studio.training.wording import LARGE, PIXEL_ART, SMALL, one_of, with_article
+
+KINDS = (
+    "picture", "image", "drawing", "illustration", "photo", "photograph", "painting", "sketch",
+    "portrait", "icon", "emoji", "render", "rendering", "artwork", "graphic", "design", "symbol",
+)  # fmt: skip
+"""What pictures are called."""
+ASKED = (
+    "draw", "draw me", "please draw", "can you draw", "paint", "paint me", "show", "show me",
+    "make", "make me", "create", "generate", "give me", "i want", "i would like", "imagine",
+    "there is", "this is", "here is", "it is", "only", "just",
+)  # fmt: skip
+DETERMINERS = ("the", "my", "this", "that", "your", "our", "his", "her", "some", "another", "one")
+ADJECTIVES = (
+    "cute", "beautiful", "happy", "funny", "pretty", "sad", "angry", "old", "new", "young", "nice",
+    "cool", "lovely", "shiny", "simple", "fluffy", "magical", "wild", "sweet", "colorful",
+    "colourful", "real", "realistic", "smiling", "sleeping", "scary", "friendly", "fancy", "modern",
+    "vintage", "ancient", "bright", "dark", "fresh", "clean", "wooden", "metal", "plastic", "toy",
+    "baby", "fat", "thin", "tall", "round", "strong", "brave", "lonely", "single", "very cute",
+    "very beautiful", "really nice", "delicious", "elegant", "fast", "perfect",
+)  # fmt: skip
+AFTER = (
+    "high quality", "best quality", "highly detailed", "masterpiece", "4k", "8k", "hd",
+    "sharp focus", "digital art", "concept art", "award winning", "trending", "beautiful lighting",
+    "soft light", "centered", "isolated", "minimalist", "close up", "side view", "front view",
+    "please", "thank you", "for children", "for kids", "for me", "in the middle", "by itself",
+    "alone",
+)  # fmt: skip
+DOING = (
+    "sitting", "standing", "sleeping", "running", "walking", "jumping", "flying", "swimming",
+    "eating", "playing", "dancing", "smiling", "looking at you", "in the snow", "in the forest",
+    "in the park", "in the garden", "in the rain", "in the sky", "in space", "in the city",
+    "in the desert", "in a room", "in winter", "at night", "at sunset", "on the beach",
+    "on the table", "on the grass", "on the ground", "under water", "with friends", "outside",
+)  # fmt: skip
+BEFORE_CHINESE = ("画", "请画", "帮我画", "给我画", "我想要", "我要", "这是", "画出")
+FRAMED_CHINESE = (
+    ("一张", "的图片"),
+    ("一幅", "的画"),
+    ("", "的图片"),
+    ("", "的插图"),
+    ("一张", "的照片"),
+)
+ADJECTIVES_CHINESE = (
+    "可爱的", "漂亮的", "美丽的", "好看的", "快乐的", "开心的", "有趣的", "简单的", "老的",
+    "新的", "高质量的",
+)  # fmt: skip
+_HAN, _MEASURED = re.compile("[\u4e00-\u9fff]"), re.compile("一[个只]")
+_MADE = ("render", "art")
+"""How the styles end that a picture can be of: "a 3d render of a cat"."""
+
+
+class Phrasing:
+    """Says captions as people do.
+
+    Args:
+        labels: of the things; an adjective never makes one label of another ("hot" and "dog").
+        styles: style words of captions.
+        idle: words that stand for nothing that can be drawn, colours, sizes and numbers aside.
+    """
+
+    def __init__(self, labels: Iterable[str], styles: Iterable[str], idle: Sequence[str]) -> None:
+        self.taken = {" ".join(two) for label in labels for two in pairwise(label.split())}
+        self.styles = {*styles, PIXEL_ART[0]}
+        drawn = {*BACKGROUNDS, *HUES, *SMALL, *LARGE, *(count for count, _ in COUNTS.values())}
+        drawn |= {word for style in self.styles for word in style.split()}
+        self.idle = [word for word in idle if word not in drawn]
+
+    def __call__(self, caption: str, rng: Rng) -> str:
+        """A caption, in English or Chinese, as a prompt that asks for the same."""
+        return (_chinese if _HAN.search(caption) else self._english)(caption, rng)
+
+    def _english(self, caption: str, rng: Rng) -> str:
+        text, _, style = caption.rpartition(", ")
+        if style not in self.styles:
+            text, style = caption, ""
+        ways = {way for way, share in _WAYS.items() if rng.random() < share}
+        ways = ways or {one_of(rng, tuple(_WAYS))}
+        if "adjective" in ways:
+            text = self._praised(text, rng)
+        if "determiner" in ways and text.startswith(("a ", "an ")):
+            text = f"{one_of(rng, DETERMINERS)} {text.partition(' ')[2]}"
+        kind = one_of(rng, KINDS)
+        if style and "style" in ways:
+            text = _styled(text, style, kind, rng)
+        elif "frame" in ways:
+            begun = rng.random() < 0.5
+            text = f"{one_of(rng, ASKED) if begun else f'{with_article(kind)} of'} {text}"
+        if style and "style" not in ways:
+            text = f"{text}, {style}"
+        if "after" in ways:
+            text = f"{text}, {self._some(rng, AFTER)}"
+        if "doing" in ways:
+            text = f"{text} {self._some(rng, DOING)}"
+        return text + one_of(rng, ("", "", "", ".", "!"))
+
+    def _praised(self, text: str, rng: Rng) -> str:
+        """An adjective before the noun; as it is, where both would be another thing."""
+        word = self._some(rng, ADJECTIVES)
+        first, _, rest = text.partition(" ")
+        noun = rest if first in ("a", "an") else text
+        if f"{word} {noun.split(' ')[0]}" in self.taken:
+            return text
+        return with_article(f"{word} {rest}") if rest and noun == rest else f"{word} {text}"
+
+    def _some(self, rng: Rng, words: Sequence[str]) -> str:
+        """One of the words, or an idle one."""
+        return one_of(rng, self.idle if self.idle and rng.random() < 0.4 else words)
+
+
+_WAYS = {
+    "adjective": 0.35,
+    "determiner": 0.12,
+    "style": 0.6,
+    "frame": 0.4,
+    "after": 0.2,
+    "doing": 0.2,
+}
+"""Share of the prompts with each."""
+
+
+def _chinese(caption: str, rng: Rng) -> str:
+    way = rng.random()
+    if way < 0.5:
+        counted = _MEASURED.match(caption)
+        at = counted.end() if counted else 0
+        caption = caption[:at] + one_of(rng, ADJECTIVES_CHINESE) + caption[at:]
+    if way > 0.35:
+        before, after = one_of(rng, FRAMED_CHINESE) if way > 0.75 else ("", "")
+        text, comma, style = caption.partition("，")
+        caption = before + text + after + comma + style
+        if way < 0.85:
+            caption = one_of(rng, BEFORE_CHINESE) + caption
+    return caption
+
+
+def _styled(text: str, style: str, kind: str, rng: Rng) -> str:
+    article, _, noun = text.partition(" ")
+    bare = noun if article in ("a", "an") else text
+    ways = [
+        f"{style}, {text}", f"{text} in {style}", f"{text} in {with_article(style)}",
+        f"{style} {bare}", with_article(f"{style} {bare}"), f"{style}: {text}",
+        f"{with_article(f'{style} {kind}')} of {text}",
+    ]  # fmt: skip
+    if style.endswith(_MADE):
+        ways += [f"{style} of {text}", f"{with_article(style)} of {text}"] * 2
+    return one_of(rng, ways)
+
+
+def places(
+    said: Sequence[str], meant: Sequence[str], droppable: Collection[str]
+) -> list[int] | None:
+    """Where in ``meant`` each token of ``said`` stands, -1 for those that it has not.
+
+    The longest runs that both have go first, in whatever order they stand.
+
+    Returns:
+        None: more of ``meant`` than what is droppable is not said.
+    """
+    found = [-1] * len(said)
+    free = [True] * len(meant)
+    while run := _longest(said, meant, found, free):
+        at, of, length = run
+        for n in range(length):
+            found[at + n], free[of + n] = of + n, False
+    lost = {token for token, left in zip(meant, free, strict=True) if left}
+    return found if lost <= {*droppable} else None
+
+
+def _longest(
+    said: Sequence[str], meant: Sequence[str], found: Sequence[int], free: Sequence[bool]
+) -> tuple[int, int, int] | None:
+    """Start in ``said``, start in ``meant`` and length of the longest run that is left in both."""
+    best = None
+    for at in range(len(said)):
+        for of in range(len(meant)):
+            n = 0
+            while (
+                at + n < len(said) and of + n < len(meant) and free[of + n]
+                and found[at + n] < 0 and said[at + n] == meant[of + n]
+            ):  # fmt: skip
+                n += 1
+            if n > (best[2] if best else 0):
+                best = at, of, n
+    return best
