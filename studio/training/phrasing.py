@@ -60,6 +60,36 @@ ADJECTIVES_CHINESE = (
     "新的", "高质量的",
 )  # fmt: skip
 _HAN, _MEASURED = re.compile("[\u4e00-\u9fff]"), re.compile("一[个只]")
+BESIDE = {
+    " to the left of ": (
+        " and ", " next to ", " beside ", " with ", " near ", " by ", " on the left of ",
+        " left of ",
+    ),
+    " to the right of ": (" on the right of ", " right of ", " at the right of "),
+    " above ": (" over ", " on top of ", " on "),
+    " below ": (" under ", " beneath ", " underneath "),
+}  # fmt: skip
+"""Other words for where two things stand."""
+SIZES = {
+    SMALL: ("mini", "miniature", "very small", "teeny", "really small", "tiny little"),
+    LARGE: ("giant", "enormous", "gigantic", "very large", "very big", "massive", "great big"),
+}
+NUMBERS = {
+    "two": ("2", "a pair of", "a couple of", "exactly two"), "three": ("3", "exactly three"),
+    "four": ("4", "exactly four"), "five": ("5", "exactly five"),
+}  # fmt: skip
+GROUNDS = (
+    "{text}, {colour} background", "{text} with {a} background", "{text} on {colour}",
+    "{text} against {a} background", "{text} in front of {a} background",
+    "{colour} background, {text}", "{text}, the background is {colour}", "{text} on {a} wall",
+)  # fmt: skip
+COLOURED = (
+    "{thing} in {colour}", "{thing}, {colour}", "{thing} that is {colour}", "{colour}, {thing}",
+    "a {colour} colored {noun}", "a bright {colour} {noun}", "a {colour} and shiny {noun}",
+)  # fmt: skip
+_ON = re.compile(r"(?P<text>.+) on (?P<a>an? (?P<colour>.+)) background")
+_COLOUR = re.compile(rf"an? (?P<colour>{'|'.join(HUES)}) (?P<noun>.+)")
+FACE = "cartoon face"
 _MADE = ("render", "art")
 """How the styles end that a picture can be of: "a 3d render of a cat"."""
 
@@ -90,6 +120,8 @@ class Phrasing:
             text, style = caption, ""
         ways = {way for way, share in _WAYS.items() if rng.random() < share}
         ways = ways or {one_of(rng, tuple(_WAYS))}
+        if "other words" in ways:
+            text = _reworded(text, rng)
         if "adjective" in ways:
             text = self._praised(text, rng)
         if "determiner" in ways and text.startswith(("a ", "an ")):
@@ -123,6 +155,7 @@ class Phrasing:
 
 
 _WAYS = {
+    "other words": 0.5,
     "adjective": 0.35,
     "determiner": 0.12,
     "style": 0.6,
@@ -148,6 +181,27 @@ def _chinese(caption: str, rng: Rng) -> str:
     return caption
 
 
+def _reworded(text: str, rng: Rng) -> str:
+    """Other words for places, sizes, numbers and colours, where the text has some."""
+    for words, others in BESIDE.items():
+        text = text.replace(words, one_of(rng, others))
+    first, _, rest = text.partition(" ")
+    size, _, noun = rest.partition(" ")
+    for sizes, others in SIZES.items():
+        if size in sizes and noun:
+            text = with_article(f"{one_of(rng, others)} {noun}")
+    if first in NUMBERS:
+        text = f"{one_of(rng, NUMBERS[first])} {rest}"
+    if text.startswith(f"{FACE}, "):
+        return text.replace(", ", one_of(rng, (" with ", " has ", ": ")), 1).replace(", ", " and ")
+    if on := _ON.fullmatch(text):
+        return one_of(rng, GROUNDS).format(**on.groupdict())
+    if hue := _COLOUR.fullmatch(text):
+        thing = with_article(hue["noun"])
+        return one_of(rng, COLOURED).format(thing=thing, **hue.groupdict())
+    return text
+
+
 def _styled(text: str, style: str, kind: str, rng: Rng) -> str:
     article, _, noun = text.partition(" ")
     bare = noun if article in ("a", "an") else text
@@ -162,29 +216,41 @@ def _styled(text: str, style: str, kind: str, rng: Rng) -> str:
 
 
 def places(
-    said: Sequence[str], meant: Sequence[str], droppable: Collection[str]
+    said: Sequence[str], meant: Sequence[str], droppable: Collection[str], *, renamed: bool = True
 ) -> list[int] | None:
-    """Where in ``meant`` each token of ``said`` stands, -1 for those that it has not.
+    """Where in ``meant`` each token of ``said``, which asks for the same, stands; -1: nowhere.
 
     The longest runs that both have go first, in whatever order they stand.
+
+    Args:
+        renamed: what is left between two of them is another word for what is left there in
+            ``meant``; its end stands for that.
 
     Returns:
         None: more of ``meant`` than what is droppable is not said.
     """
     found = [-1] * len(said)
     free = [True] * len(meant)
-    while run := _longest(said, meant, found, free):
+    while run := _longest(said, meant, found, free, droppable):
         at, of, length = run
         for n in range(length):
             found[at + n], free[of + n] = of + n, False
-    lost = {token for token, left in zip(meant, free, strict=True) if left}
-    return found if lost <= {*droppable} else None
+    told = [n for n, place in enumerate(found) if place >= 0]
+    ends = [(-1, -1), *((n, found[n]) for n in told), (len(said), len(meant))]
+    for (before, left), (after, right) in pairwise(ends if renamed else ()):
+        lost = [n for n in range(left + 1, right) if free[n] and meant[n] not in droppable]
+        for n, place in zip(range(after - 1, before, -1), reversed(lost), strict=False):
+            found[n], free[place] = place, False
+    lacking = {token for token, left in zip(meant, free, strict=True) if left}
+    return found if lacking <= {*droppable} else None
 
 
 def _longest(
-    said: Sequence[str], meant: Sequence[str], found: Sequence[int], free: Sequence[bool]
-) -> tuple[int, int, int] | None:
-    """Start in ``said``, start in ``meant`` and length of the longest run that is left in both."""
+    said: Sequence[str], meant: Sequence[str], found: Sequence[int], free: Sequence[bool],
+    droppable: Collection[str],
+) -> tuple[int, int, int] | None:  # fmt: skip
+    """Start in ``said``, start in ``meant`` and length of the longest run that is left in both,
+    and is not all droppable."""
     best = None
     for at in range(len(said)):
         for of in range(len(meant)):
@@ -194,6 +260,6 @@ def _longest(
                 and found[at + n] < 0 and said[at + n] == meant[of + n]
             ):  # fmt: skip
                 n += 1
-            if n > (best[2] if best else 0):
+            if n > (best[2] if best else 0) and not {*said[at : at + n]} <= {*droppable}:
                 best = at, of, n
     return best

@@ -32,7 +32,7 @@ from studio.training.teacher import Teacher
 from studio.training.wording import caption, one_of
 
 ARTICLE = "a"
-DROPPABLE = frozenset({"a", "an", ","})
+DROPPABLE = frozenset({"a", "an", ",", "to", "the", "of", "on", "background"})
 """Tokens of captions that a prompt need not hold."""
 
 
@@ -91,7 +91,8 @@ class Prompt:
     def phrased(cls, said: str, caption: str, tokenizer: Tokenizer) -> Prompt:
         """A caption in other words; as it is, where they do not say all of it, or are too long."""
         words, held = (_tokens(text, tokenizer) for text in (said, caption))
-        found, window = places(words, held, DROPPABLE), tokenizer.model_max_length
+        window = tokenizer.model_max_length
+        found = places(words, held, DROPPABLE, renamed=said.isascii())
         if found is None or max(len(words), len(held)) > window - 2:
             return cls.kept(caption)
         end = len(held) + 1

@@ -21,23 +21,23 @@ def said() -> Phrasing:
     return Phrasing(LABELS, STYLES, idle=["quarterly", "blue", "flat", "two"])
 
 
-def english(phrasing: Phrasing, caption: str, count: int = 400) -> set[str]:
+def english(phrasing: Phrasing, caption: str, count: int = 3000) -> set[str]:
     return {phrasing(caption, np.random.default_rng(n)) for n in range(count)}
 
 
 def test_every_word_of_the_caption_is_said(said: Phrasing) -> None:
     for caption in (
         "a cat, flat style",
-        "three cats on a blue background",
-        "an owl to the left of a cat",
+        "cats on a blue background",
+        "an owl eats a cat",
     ):
-        words = {*re.findall(r"\w+", caption)} - {"a", "an"}
+        words = {*re.findall(r"\w+", caption)} - {"a", "an", "on", "background"}
         for prompt in english(said, caption):
             assert words <= {*re.findall(r"\w+", prompt)}, prompt
 
 
 def test_prompts_are_framed_praised_and_the_style_may_come_first(said: Phrasing) -> None:
-    prompts = english(said, "a cat, 3d render", 3000)
+    prompts = english(said, "a cat, 3d render")
     assert len(prompts) > 1000
     assert {
         "a 3d render of a cat",
@@ -68,34 +68,52 @@ def test_chinese_captions_are_framed_and_praised(said: Phrasing) -> None:
     assert "一只猫，扁平风格" not in prompts
 
 
+def test_places_sizes_numbers_and_colours_have_other_words(said: Phrasing) -> None:
+    pair = english(said, "a cat to the left of a dog")
+    assert {"draw a cat and a dog", "a cat next to a dog.", "a cat beside a dog"} <= pair
+    assert not any(" right " in prompt for prompt in pair)
+    assert "a giant cat" in english(said, "a large cat")
+    assert "2 cats" in english(said, "two cats")
+    assert {"a cat, blue background", "blue background, a cat"} <= english(
+        said, "a cat on a blue background"
+    )
+    assert {"an owl in green", "a bright green owl"} <= english(said, "a green owl")
+    assert "cartoon face with red bun and glasses" in english(
+        said, "cartoon face, red bun, glasses"
+    )
+
+
 @pytest.mark.parametrize(
     ("said", "meant", "found"),
     [
         ("draw a cat", "a cat", [-1, 0, 1]),
-        ("a cute cat", "a cat", [0, -1, 1]),
-        ("the cat", "a cat", [-1, 1]),
+        ("a cute cat", "a cat", [-1, -1, 1]),
         ("flat style cat", "a cat , flat style", [3, 4, 1]),
-        ("flat style , a cat", "a cat , flat style", [3, 4, 2, 0, 1]),
-        ("a 3d render of a cat", "a cat , 3d render", [0, 3, 4, -1, -1, 1]),
-        ("a dog", "a cat", None),
+        ("flat style , a cat", "a cat , flat style", [3, 4, -1, 0, 1]),
+        ("a 3d render of a cat", "a cat , 3d render", [-1, 3, 4, -1, 0, 1]),
+        ("a giant cat", "a large cat", [-1, 1, 2]),
+        ("the giant cat", "a large cat", [-1, 1, 2]),
+        ("a cat and a dog", "a cat to the left of a dog", [0, 1, 4, 6, 7]),
         ("a cat", "a cat , flat style", None),
+        ("cat a dog", "a big dog cat", None),
     ],
 )  # fmt: skip
 def test_tokens_are_found_wherever_they_stand(
     said: str, meant: str, found: Sequence[int] | None
 ) -> None:
-    got = places(said.split(), meant.split(), {"a", ","})
-    if said == "a 3d render of a cat":  # which article is which says nothing
-        assert got in (found, [-1, 3, 4, -1, 0, 1])
-    else:
-        assert got == found
+    assert places(said.split(), meant.split(), {"a", ",", "to", "the", "of"}) == found
+
+
+def test_what_is_left_may_have_to_be_said_in_the_same_words() -> None:
+    assert places(["dog"], ["cat"], ()) == [0]
+    assert places(["dog"], ["cat"], (), renamed=False) is None
 
 
 def test_the_benchmark_asks_in_other_ways() -> None:
     words = {
         word for group in (
             phrasing.KINDS, phrasing.ASKED, phrasing.DETERMINERS, phrasing.ADJECTIVES,
-            phrasing.AFTER, phrasing.DOING,
+            phrasing.AFTER, phrasing.DOING, *phrasing.SIZES.values(), *phrasing.BESIDE.values(),
         ) for phrase in group for word in phrase.split()
     }  # fmt: skip
     for phrase in PHRASES:
