@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.asking import CHINESE_PHRASES, PHRASES, STYLE_FIRST, SYNONYMS, otherwise, phrased
 from benchmarks.checks import border_colour, extent, half, nearest_hue, parts
 from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
@@ -29,49 +30,6 @@ from studio.training.dataset import Drawings
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Placed, Scene, SceneMaker, SceneMix
 from studio.training.scenes import heldout_pair as heldout
 from studio.training.wording import on_background, plural, with_article, with_hue
-
-SYNONYMS = {
-    "pup": "dog", "hound": "dog", "stallion": "horse", "mare": "horse", "pony": "horse",
-    "viper": "snake", "airliner": "airplane", "jet plane": "airplane", "spaceship": "rocket",
-    "starship": "rocket", "cottage": "house with garden", "vessel": "ship", "specs": "glasses",
-    "spectacles": "glasses", "chopper": "helicopter", "swine": "pig", "piglet": "pig",
-    "calf": "cow", "hare": "rabbit", "primate": "monkey", "chimp": "monkey", "telly": "television",
-    "tv set": "television", "brolly": "umbrella", "corncob": "ear of corn", "lager": "beer mug",
-    "wineglass": "wine glass", "satsuma": "tangerine", "clementine": "tangerine",
-    "cathedral": "church", "skyscraper": "office building", "clinic": "hospital", "frock": "dress",
-    "bathing suit": "bikini", "trainers": "running shoe", "diamond ring": "ring", "blaze": "fire",
-    "fire truck": "fire engine", "meteor": "shooting star", "cello": "violin", "cornet": "trumpet",
-    "pooch": "dog", "mutt": "dog", "moggy": "cat", "pussycat": "cat", "kitty cat": "cat",
-    "tomcat": "cat", "steed": "horse", "nag": "horse", "heifer": "cow", "rattlesnake": "snake",
-    "cobra": "snake", "bullfrog": "frog", "sparrow": "bird", "robin": "bird",
-    "porpoise": "dolphin", "vixen": "fox", "pachyderm": "elephant", "nanny goat": "goat",
-    "coach": "bus", "double decker": "bus", "sedan": "automobile", "limousine": "automobile",
-    "motorcar": "automobile", "hatchback": "automobile", "jumbo jet": "airplane",
-    "ocean liner": "ship", "pushbike": "bicycle", "steam engine": "locomotive",
-    "sneakers": "running shoe", "stilettos": "high-heeled shoe", "denims": "jeans",
-    "tee shirt": "t-shirt", "knapsack": "backpack", "sweetcorn": "ear of corn",
-    "cappuccino": "hot beverage", "goblet": "wine glass", "fiddle": "violin", "lavatory": "toilet",
-    "infirmary": "hospital", "tepee": "tent", "wigwam": "tent", "bonfire": "fire",
-    "raindrop": "droplet", "tiara": "crown", "coronet": "crown", "galleon": "ship",
-    "supermarket": "convenience store",
-}  # fmt: skip
-"""Words that no label and no keyword of the drawings holds, and the label that they mean."""
-PHRASES = (
-    "a doodle of {a}", "an adorable {label}", "scribble me {a}", "could you draw {a}?",
-    "a gorgeous {label}", "{a} looking proud", "a snapshot of {a}", "the cutest {label} ever",
-    "{a} on a sunny day", "we need {a} for our website", "a handmade {label}",
-    "an epic {label}, cinematic",
-)  # fmt: skip
-"""Ways to ask for a thing that training has not: it has others (`studio/training/phrasing.py`)."""
-CHINESE_PHRASES = (
-    "来一个{label}", "迷人的{label}", "一个{label}的草图", "能画一个{label}吗",
-    "一个超级帅的{label}", "{label}，高清",
-)  # fmt: skip
-STYLE_FIRST = (
-    "a 3d render of {a}", "flat style {label}", "a detailed drawing of {a}", "pixel art of {a}",
-    "simple cartoon style, {a}", "clip art: {a}",
-)  # fmt: skip
-"""Styles before the thing; captions have them after it."""
 
 
 class Artist:
@@ -104,10 +62,9 @@ class Trials:
     def all(self) -> tuple[Trial, ...]:
         styles = style_trials(self.maker, self.real, self.extract, self.each)
         background, hue = self.background(), self.hue()
-        return (
-            *styles, background, self.chinese(background), hue, self.chinese(hue),
-            self.side(), self.size(), self.count(),
-        )  # fmt: skip
+        shown = background, hue, self.side(), self.size(), self.count()
+        chinese = self.chinese(background), self.chinese(hue)
+        return *styles, *shown, *map(otherwise, shown), *chinese
 
     def chinese(self, trial: Trial) -> Trial:
         """The same backgrounds or hues, asked for in Chinese."""
@@ -232,14 +189,6 @@ class Trials:
         return some(cases, self.each, self.rng)
 
 
-def phrased(phrases: Sequence[str], said: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Prompts for what is said, in each of the phrases by turns; (prompt, label) pairs."""
-    return [
-        (phrases[n % len(phrases)].format(a=with_article(word), label=word), label)
-        for n, (label, word) in enumerate(said.items())
-    ]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the share of right answers of every trial, of real scenes and of mini."""
     options = _options(arguments)
@@ -252,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         real = [Image.fromarray(trials.maker.picture(case.scene, rng)) for case in trial.cases]
         drawn = artist.draw([case.prompt for case in trial.cases])
         print(
-            f"{trial.name:<14} real {trial.rate(real):.3f}  drawn {trial.rate(drawn):.3f}  "
+            f"{trial.name:<22} real {trial.rate(real):.3f}  drawn {trial.rate(drawn):.3f}  "
             f"chance {1 / trial.options:.3f}  ({len(drawn)} pictures)",
             flush=True,
         )
@@ -272,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "style first": phrased(STYLE_FIRST, {label: label for label in known}),
     }.items():
         rate = trials.names(asked, artist)
-        print(f"{name:<14} drawn {rate:.3f}  ({len(asked)} pictures)", flush=True)
+        print(f"{name:<22} drawn {rate:.3f}  ({len(asked)} pictures)", flush=True)
     if options.sheet:
         labelled_sheet([*shown.values()], [*shown]).save(options.sheet)
 

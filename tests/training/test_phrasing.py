@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from benchmarks.obedience import CHINESE_PHRASES, PHRASES, STYLE_FIRST
 from studio.training import phrasing
 from studio.training.phrasing import Phrasing, places
 
@@ -107,20 +106,3 @@ def test_tokens_are_found_wherever_they_stand(
 def test_what_is_left_may_have_to_be_said_in_the_same_words() -> None:
     assert places(["dog"], ["cat"], ()) == [0]
     assert places(["dog"], ["cat"], (), renamed=False) is None
-
-
-def test_the_benchmark_asks_in_other_ways() -> None:
-    words = {
-        word for group in (
-            phrasing.KINDS, phrasing.ASKED, phrasing.DETERMINERS, phrasing.ADJECTIVES,
-            phrasing.AFTER, phrasing.DOING, *phrasing.SIZES.values(), *phrasing.BESIDE.values(),
-        ) for phrase in group for word in phrase.split()
-    }  # fmt: skip
-    for phrase in PHRASES:
-        new = {*re.findall(r"[a-z]+", phrase)} - words - {"a", "label"}
-        assert new, phrase
-    for phrase in CHINESE_PHRASES:
-        rest = phrase.replace("{label}", "").replace("一个", "")
-        assert not any(one in rest for one in phrasing.ADJECTIVES_CHINESE if one)
-        assert rest not in phrasing.BEFORE_CHINESE
-    assert all("{a}" in phrase or "{label}" in phrase for phrase in (*PHRASES, *STYLE_FIRST))
