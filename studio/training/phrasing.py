@@ -62,14 +62,14 @@ ADJECTIVES_CHINESE = (
 _HAN, _MEASURED = re.compile("[\u4e00-\u9fff]"), re.compile("一[个只]")
 BESIDE = {
     " to the left of ": (
-        " and ", " next to ", " beside ", " with ", " near ", " by ", " on the left of ",
-        " left of ",
+        " and ", " and ", " and ", " next to ", " beside ", " with ", " near ", " by ",
+        " on the left of ", " left of ",
     ),
     " to the right of ": (" on the right of ", " right of ", " at the right of "),
     " above ": (" over ", " on top of ", " on "),
     " below ": (" under ", " beneath ", " underneath "),
 }  # fmt: skip
-"""Other words for where two things stand."""
+"""Other words for where two things stand; "and" is what most people write."""
 SIZES = {
     SMALL: ("mini", "miniature", "very small", "teeny", "really small", "tiny little"),
     LARGE: ("giant", "enormous", "gigantic", "very large", "very big", "massive", "great big"),
@@ -155,7 +155,7 @@ class Phrasing:
 
 
 _WAYS = {
-    "other words": 0.5,
+    "other words": 0.7,
     "adjective": 0.35,
     "determiner": 0.12,
     "style": 0.6,
