@@ -133,6 +133,16 @@ def part(drawings: Drawings, request: pytest.FixtureRequest) -> WordsPart:
     return WordsPart(tower, tokenizer, recipe, SceneMaker(drawings, SceneMix()), meanings)
 
 
+def learn(part: WordsPart, steps: int) -> None:
+    optimizer = torch.optim.AdamW(part.tower.parameters(), lr=1e-3)
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        loss = part.objective(**part.batch(rng, 16))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
 def test_it_learns_the_word_and_keeps_the_captions(part: WordsPart) -> None:
     def states(text: str, *, known: bool = False) -> Tensor:
         with torch.no_grad():
@@ -141,13 +151,7 @@ def test_it_learns_the_word_and_keeps_the_captions(part: WordsPart) -> None:
 
     wanted, kept = states("a ball", known=True), states("a box", known=True)
     before = F.mse_loss(states("a sphere"), wanted)
-    optimizer = torch.optim.AdamW(part.tower.parameters(), lr=1e-3)
-    rng = np.random.default_rng(0)
-    for _ in range(160):
-        loss = part.objective(**part.batch(rng, 16))["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    learn(part, steps=160)
     assert F.mse_loss(states("a sphere"), wanted) < 0.3 * before
     assert F.mse_loss(states("a box"), kept) < 0.3 * before
     assert torch.equal(states("a ball", known=True), wanted)
@@ -203,11 +207,5 @@ def test_it_learns_to_pass_over_what_frames_a_caption(part: WordsPart) -> None:
     with torch.no_grad():
         known = part.known(tokenize(part.tokenizer, ["a box"])).last_hidden_state[0]
     before = F.mse_loss(states("draw me a box")[-8:], known[-8:])
-    optimizer = torch.optim.AdamW(part.tower.parameters(), lr=1e-3)
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        loss = part.objective(**part.batch(rng, 16))["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    learn(part, steps=200)
     assert F.mse_loss(states("draw me a box")[-8:], known[-8:]) < 0.5 * before
