@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from benchmarks.trials import Trial
 from studio.training.wording import with_article
@@ -71,10 +70,7 @@ def phrased(phrases: Sequence[str], said: Mapping[str, str]) -> list[tuple[str, 
 
 def otherwise(trial: Trial) -> Trial:
     """The same trial in other words."""
-    cases = []
-    for case in trial.cases:
-        prompt = case.prompt
-        for pattern, words in OTHERWISE[trial.name]:
-            prompt = re.sub(f"^{pattern}$", words, prompt)
-        cases.append(replace(case, prompt=prompt))
-    return replace(trial, name=f"{trial.name}, otherwise", cases=tuple(cases))
+    prompts = [case.prompt for case in trial.cases]
+    for pattern, words in OTHERWISE[trial.name]:
+        prompts = [re.sub(f"^{pattern}$", words, prompt) for prompt in prompts]
+    return trial.asked("otherwise", prompts)

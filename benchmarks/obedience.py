@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,16 +67,15 @@ class Trials:
 
     def chinese(self, trial: Trial) -> Trial:
         """The same backgrounds or hues, asked for in Chinese."""
-        asked = []
+        prompts = []
         for case in trial.cases:
             label = self.maker.drawings.rows[case.scene.placed[0].drawing].label["zh"]
-            prompt = (
+            prompts.append(
                 f"{HUES[case.scene.hue][0]}的{label}"
                 if case.scene.hue
                 else on_background(label, case.scene.background, chinese=True)
             )
-            asked.append(replace(case, prompt=prompt))
-        return replace(trial, name=f"{trial.name}, zh", cases=tuple(asked))
+        return trial.asked("zh", prompts)
 
     def background(self) -> Trial:
         """Nearest named colour of the picture's border, by hue first."""

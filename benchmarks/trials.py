@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -29,6 +29,11 @@ class Trial:
     cases: tuple[Case, ...]
     check: Callable[[Sequence[Image.Image], Sequence[Case]], Sequence[int]]
     options: int
+
+    def asked(self, way: str, prompts: Sequence[str]) -> Trial:
+        """The same cases asked for in other prompts, one a case."""
+        cases = (replace(c, prompt=p) for c, p in zip(self.cases, prompts, strict=True))
+        return replace(self, name=f"{self.name}, {way}", cases=tuple(cases))
 
     def rate(self, pictures: Sequence[Image.Image]) -> float:
         """Share of right answers of the pictures, one a case."""

@@ -85,9 +85,10 @@ class Meanings:
         keywords = {row.label["en"]: row.keywords.get("en", ()) for row in rows}
         explained = [", ".join((label, *keywords[label][:EXPLAIN])) for label in labels]
         kin = Kin(dictionary, labels)
+        keys = {word for row in rows for word in row.keywords["en"]}
+        plain = {*teacher.words()}
         if words is None:
-            words = {word for row in rows for word in row.keywords["en"]}
-            words |= {*teacher.words(), *dictionary.words}
+            words = {*keys, *plain, *dictionary.words}
         asked = sorted(set(words) - set(labels))
         texts = sorted({text for word in asked for text in (word, *dictionary.explained(word))})
         meant = (teacher.embed(labels) + teacher.embed(explained)) / 2
@@ -103,7 +104,7 @@ class Meanings:
             best = int(nearness.argmax())
             found.append((float(nearness[best]), Meaning(word, labels[best])))
         self.sure = [m for score, m in sorted(found, key=lambda one: -one[0]) if score >= near]
-        plain = {*teacher.words()} - {word for row in rows for word in row.keywords["en"]}
+        plain -= keys
         self.idle = [m.word for score, m in found if score < near and m.word in plain]
         self.synonyms: dict[str, list[str]] = {}
         for meaning in self.sure:

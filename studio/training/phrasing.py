@@ -12,7 +12,15 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Rng
-from studio.training.wording import LARGE, PIXEL_ART, SMALL, one_of, with_article
+from studio.training.wording import (
+    FACE,
+    LARGE,
+    PIXEL_ART,
+    SMALL,
+    one_of,
+    with_article,
+    without_article,
+)
 
 KINDS = (
     "picture", "image", "drawing", "illustration", "photo", "photograph", "painting", "sketch",
@@ -89,9 +97,18 @@ COLOURED = (
 )  # fmt: skip
 _ON = re.compile(r"(?P<text>.+) on (?P<a>an? (?P<colour>.+)) background")
 _COLOUR = re.compile(rf"an? (?P<colour>{'|'.join(HUES)}) (?P<noun>.+)")
-FACE = "cartoon face"
 _MADE = ("render", "art")
 """How the styles end that a picture can be of: "a 3d render of a cat"."""
+_WAYS = {
+    "other words": 0.7,
+    "adjective": 0.35,
+    "determiner": 0.12,
+    "style": 0.6,
+    "frame": 0.4,
+    "after": 0.2,
+    "doing": 0.2,
+}
+"""Share of the prompts with each."""
 
 
 class Phrasing:
@@ -124,8 +141,8 @@ class Phrasing:
             text = _reworded(text, rng)
         if "adjective" in ways:
             text = self._praised(text, rng)
-        if "determiner" in ways and text.startswith(("a ", "an ")):
-            text = f"{one_of(rng, DETERMINERS)} {text.partition(' ')[2]}"
+        if "determiner" in ways and (noun := without_article(text)) != text:
+            text = f"{one_of(rng, DETERMINERS)} {noun}"
         kind = one_of(rng, KINDS)
         if style and "style" in ways:
             text = _styled(text, style, kind, rng)
@@ -143,27 +160,15 @@ class Phrasing:
     def _praised(self, text: str, rng: Rng) -> str:
         """An adjective before the noun; as it is, where both would be another thing."""
         word = self._some(rng, ADJECTIVES)
-        first, _, rest = text.partition(" ")
-        noun = rest if first in ("a", "an") else text
+        noun = without_article(text)
         if f"{word} {noun.split(' ')[0]}" in self.taken:
             return text
-        return with_article(f"{word} {rest}") if rest and noun == rest else f"{word} {text}"
+        praised = f"{word} {noun}"
+        return praised if noun == text else with_article(praised)
 
     def _some(self, rng: Rng, words: Sequence[str]) -> str:
         """One of the words, or an idle one."""
         return one_of(rng, self.idle if self.idle and rng.random() < 0.4 else words)
-
-
-_WAYS = {
-    "other words": 0.7,
-    "adjective": 0.35,
-    "determiner": 0.12,
-    "style": 0.6,
-    "frame": 0.4,
-    "after": 0.2,
-    "doing": 0.2,
-}
-"""Share of the prompts with each."""
 
 
 def _chinese(caption: str, rng: Rng) -> str:
@@ -192,7 +197,7 @@ def _reworded(text: str, rng: Rng) -> str:
             text = with_article(f"{one_of(rng, others)} {noun}")
     if first in NUMBERS:
         text = f"{one_of(rng, NUMBERS[first])} {rest}"
-    if text.startswith(f"{FACE}, "):
+    if text.startswith(f"{FACE[0]}, "):
         return text.replace(", ", one_of(rng, (" with ", " has ", ": ")), 1).replace(", ", " and ")
     if on := _ON.fullmatch(text):
         return one_of(rng, GROUNDS).format(**on.groupdict())
@@ -203,8 +208,7 @@ def _reworded(text: str, rng: Rng) -> str:
 
 
 def _styled(text: str, style: str, kind: str, rng: Rng) -> str:
-    article, _, noun = text.partition(" ")
-    bare = noun if article in ("a", "an") else text
+    bare = without_article(text)
     ways = [
         f"{style}, {text}", f"{text} in {style}", f"{text} in {with_article(style)}",
         f"{style} {bare}", with_article(f"{style} {bare}"), f"{style}: {text}",

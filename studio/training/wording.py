@@ -43,6 +43,7 @@ CHINESE_STYLE = {
 }
 SMALL, LARGE = ("small", "tiny", "little"), ("large", "big", "huge")
 PIXEL_ART = ("pixel art", "像素画")
+FACE = ("cartoon face", "卡通脸")
 NAMED = 0.7
 """Share of captions that name the style."""
 NAMED_HOUSE, NAMED_OTHER = 0.5, 0.95
@@ -56,6 +57,11 @@ def with_article(noun: str) -> str:
     if last in _BARE or (last.endswith("s") and not last.endswith(("ss", "us", "is"))):
         return noun
     return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
+def without_article(text: str) -> str:
+    """``a fox`` -> ``fox``; what has no article stays as it is."""
+    return text.partition(" ")[2] if text.startswith(("a ", "an ")) else text
 
 
 def on_background(text: str, colour: str, *, chinese: bool = False) -> str:
@@ -193,7 +199,7 @@ def face_caption(
         words.append(ground)
     if rng:
         words = [word for word in words if rng.random() > 0.1]
-    return ("，" if chinese else ", ").join([("cartoon face", "卡通脸")[language], *words])
+    return ("，" if chinese else ", ").join([FACE[language], *words])
 
 
 def _size_word(scene: Scene, rng: Rng) -> str:
