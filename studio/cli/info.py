@@ -1,4 +1,4 @@
-"""``studio info``: the recipe that a picture carries."""
+"""``studio info``: the recipes that pictures carry."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from studio.metadata import Recipe, read_recipe
 
 
 def configure(parser: Parser) -> None:
-    """Adds the picture and ``--json``."""
-    parser.add_argument("picture", type=Path, metavar="PICTURE", help="PNG, JPEG or WebP file")
-    add_json_flag(parser, "the exact recipe as one JSON object")
+    """Adds the pictures and ``--json``."""
+    parser.usage = "studio info [options] PICTURE..."
+    parser.add_argument(
+        "pictures", type=Path, nargs="+", metavar="PICTURE", help="PNG, JPEG or WebP files"
+    )
+    add_json_flag(parser, "the exact recipe as one JSON object a line")
 
 
 def run(options: Namespace) -> int:
-    """Prints the recipe."""
-    recipe = read_recipe(options.picture)
-    print(recipe.model_dump_json() if options.json else as_text(recipe))
+    """Prints the recipes, of several pictures each below its path; all are read first."""
+    recipes = [read_recipe(path) for path in options.pictures]
+    if options.json:
+        print("\n".join(recipe.model_dump_json() for recipe in recipes))
+        return 0
+    shown = [as_text(recipe) for recipe in recipes]
+    if len(shown) > 1:
+        shown = [f"{path}:\n{text}" for path, text in zip(options.pictures, shown, strict=True)]
+    print("\n\n".join(shown))
     return 0
 
 

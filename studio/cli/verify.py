@@ -1,4 +1,4 @@
-"""``studio verify``: draws a picture again from its recipe and compares the pixels."""
+"""``studio verify``: draws pictures again from their recipes and compares the pixels."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from pathlib import Path
 from studio.cli.flags import add_json_flag, add_machine_flags
 from studio.cli.parser import Namespace, Parser
 from studio.cli.quiet import quiet_libraries
+from studio.metadata import read_recipe
 from studio.verify import Verdict, verify
 
 
 def configure(parser: Parser) -> None:
-    """Adds the picture and what to draw it with."""
-    parser.usage = "studio verify [options] PICTURE"
-    parser.add_argument("picture", type=Path, metavar="PICTURE", help="PNG, JPEG or WebP file")
+    """Adds the pictures and what to draw them with."""
+    parser.usage = "studio verify [options] PICTURE..."
+    parser.add_argument(
+        "pictures", type=Path, nargs="+", metavar="PICTURE", help="PNG, JPEG or WebP files"
+    )
     parser.add_argument(
         "--model", metavar="TEXT", help="draw with this model instead of the recipe's"
     )
@@ -26,27 +29,35 @@ def configure(parser: Parser) -> None:
     for name in ("control-image", "ip-adapter-image"):
         about = f"its {name.replace('-', ' ')}, if it had one"
         parser.add_argument(f"--{name}", type=Path, metavar="PICTURE", help=about)
-    add_json_flag(parser, "the verdict as one JSON object")
+    add_json_flag(parser, "one JSON object a line")
     add_machine_flags(parser)
 
 
 def run(options: Namespace) -> int:
-    """Prints the verdict: exit code 0 where bit-exact, 1 where not."""
+    """Prints a verdict a picture: exit code 0 where all are bit-exact, 1 where not.
+
+    That each has a recipe is checked before the first is drawn.
+    """
+    for path in options.pictures:
+        read_recipe(path)
     quiet_libraries()
-    verdict = verify(
-        options.picture,
-        model=options.model,
-        device=options.device,
-        precision=options.precision,
-        attention=options.attention,
-        memory=options.memory,
-        init_image=options.init_image,
-        mask=options.mask,
-        control_image=options.control_image,
-        ip_adapter_image=options.ip_adapter_image,
-    )
-    print(_as_json(verdict) if options.json else as_text(verdict))
-    return 0 if verdict.exact else 1
+    exact = True
+    for path in options.pictures:
+        verdict = verify(
+            path,
+            model=options.model,
+            device=options.device,
+            precision=options.precision,
+            attention=options.attention,
+            memory=options.memory,
+            init_image=options.init_image,
+            mask=options.mask,
+            control_image=options.control_image,
+            ip_adapter_image=options.ip_adapter_image,
+        )
+        print(_as_json(verdict) if options.json else as_text(verdict), flush=True)
+        exact = exact and verdict.exact
+    return 0 if exact else 1
 
 
 def as_text(verdict: Verdict) -> str:

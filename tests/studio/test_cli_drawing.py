@@ -13,10 +13,11 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from studio.cli.main import main
-from studio.metadata import read_recipe
+from studio.errors import PictureError
+from studio.metadata import encode_picture, read_recipe
 from tests.tiny import tiny_components
 
 
@@ -130,6 +131,44 @@ def test_info_and_verify_of_a_generated_picture(
     changed.save(tmp_path / "changed.png", pnginfo=info)
     assert main(["verify", str(tmp_path / "changed.png")]) == 1
     assert re.search(r"differs, PSNR \d+\.\d dB\n  the file was changed", capsys.readouterr().out)
+
+
+def test_info_and_verify_take_several_pictures(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate(model, tmp_path, "-q", "--count", "2") == 0
+    paths = capsys.readouterr().out.split()
+    assert len(paths) == 2
+    assert main(["info", *paths]) == 0
+    first, second = capsys.readouterr().out.split(f"\n\n{paths[1]}:\n")
+    assert first.startswith(f"{paths[0]}:\na cat\nSteps: 2")
+    for path, shown in ((paths[0], first), (paths[1], second)):
+        assert f"Seed: {read_recipe(path).request.seed}" in shown
+    assert main(["info", "--json", *paths]) == 0
+    seeds = [json.loads(line)["request"]["seed"] for line in capsys.readouterr().out.splitlines()]
+    assert seeds == [read_recipe(path).request.seed for path in paths]
+    assert main(["verify", *paths]) == 0
+    assert capsys.readouterr().out == "".join(f"{path}: bit-exact\n" for path in paths)
+
+
+def test_verify_reads_all_recipes_before_it_draws_and_tells_of_any_difference(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate(model, tmp_path, "-q") == 0
+    path = Path(capsys.readouterr().out.strip())
+    Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
+    assert main(["verify", str(path), str(tmp_path / "plain.png")]) == PictureError.exit_code
+    shown = capsys.readouterr()
+    assert "plain.png" in shown.err
+    assert shown.out == ""
+    with Image.open(path) as image:
+        changed = ImageOps.invert(image.convert("RGB"))
+    other = tmp_path / "changed.png"
+    other.write_bytes(encode_picture(changed, read_recipe(path)))
+    assert main(["verify", str(other), str(path)]) == 1
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{other}: differs")
+    assert last == f"{path}: bit-exact"
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])
