@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from difflib import SequenceMatcher
 from itertools import pairwise
 
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Rng
@@ -55,17 +56,29 @@ DOING = (
     "in the desert", "in a room", "in winter", "at night", "at sunset", "on the beach",
     "on the table", "on the grass", "on the ground", "under water", "with friends", "outside",
 )  # fmt: skip
-BEFORE_CHINESE = ("画", "请画", "帮我画", "给我画", "我想要", "我要", "这是", "画出")
+BEFORE_CHINESE = (
+    "画", "请画", "帮我画", "给我画", "我想要", "我要", "这是", "画出", "请给我画", "我想看",
+    "给我", "请生成", "生成", "做", "帮我设计", "设计", "创作", "有", "这里有", "展示", "可以画",
+    "请你画", "想要", "我需要", "你会画", "看看", "只有",
+)  # fmt: skip
 FRAMED_CHINESE = (
-    ("一张", "的图片"),
-    ("一幅", "的画"),
-    ("", "的图片"),
-    ("", "的插图"),
-    ("一张", "的照片"),
-)
+    ("一张", "的图片"), ("一幅", "的画"), ("", "的图片"), ("", "的插图"), ("一张", "的照片"),
+    ("", "的图标"), ("一幅", "的油画"), ("一张", "的图"), ("", "的头像"), ("", "的标志"),
+    ("一幅", "的素描"), ("", "的表情"), ("一张", "的海报"), ("关于", "的画"), ("", "的样子"),
+)  # fmt: skip
 ADJECTIVES_CHINESE = (
     "可爱的", "漂亮的", "美丽的", "好看的", "快乐的", "开心的", "有趣的", "简单的", "老的",
-    "新的", "高质量的",
+    "新的", "高质量的", "年轻的", "生气的", "悲伤的", "微笑的", "睡觉的", "奇怪的", "神奇的",
+    "真实的", "精美的", "古老的", "现代的", "明亮的", "干净的", "普通的", "特别的", "勇敢的",
+    "友好的", "聪明的", "孤独的", "温柔的", "闪亮的", "毛茸茸的", "圆圆的", "胖胖的", "高高的",
+    "非常可爱的", "很漂亮的", "十分美丽的", "最好看的", "完美的", "优雅的", "酷酷的", "好玩的",
+    "安静的", "新鲜的", "卡哇伊的", "精致的", "梦幻的", "我的", "你的", "这个", "那个", "坐着的",
+    "站着的", "奔跑的", "跳舞的", "正在吃东西的", "雪地里的", "森林里的", "花园里的", "天空中的",
+    "桌子上的", "海边的", "城市里的", "夜晚的", "草地上的", "房间里的",
+)  # fmt: skip
+AFTER_CHINESE = (
+    "高质量", "杰作", "最佳质量", "细节丰富", "数字艺术", "好看", "可爱", "谢谢", "真实", "专业",
+    "给孩子的", "正面", "侧面", "居中", "特写", "柔和的光", "精美", "好吗", "吧", "在中间",
 )  # fmt: skip
 _HAN, _MEASURED = re.compile("[\u4e00-\u9fff]"), re.compile("一[个只]")
 BESIDE = {
@@ -183,7 +196,9 @@ def _chinese(caption: str, rng: Rng) -> str:
         caption = before + text + after + comma + style
         if way < 0.85:
             caption = one_of(rng, BEFORE_CHINESE) + caption
-    return caption
+    if rng.random() < 0.2:
+        caption += f"，{one_of(rng, AFTER_CHINESE)}"
+    return caption + one_of(rng, ("", "", "", "。", "！"))
 
 
 def _reworded(text: str, rng: Rng) -> str:
@@ -220,15 +235,12 @@ def _styled(text: str, style: str, kind: str, rng: Rng) -> str:
 
 
 def places(
-    said: Sequence[str], meant: Sequence[str], droppable: Collection[str], *, renamed: bool = True
+    said: Sequence[str], meant: Sequence[str], droppable: Collection[str]
 ) -> list[int] | None:
     """Where in ``meant`` each token of ``said``, which asks for the same, stands; -1: nowhere.
 
-    The longest runs that both have go first, in whatever order they stand.
-
-    Args:
-        renamed: what is left between two of them is another word for what is left there in
-            ``meant``; its end stands for that.
+    The longest runs that both have go first, in whatever order they stand. What is left between two
+    of them is another word for what is left there in ``meant``; its end stands for that.
 
     Returns:
         None: more of ``meant`` than what is droppable is not said.
@@ -241,11 +253,33 @@ def places(
             found[at + n], free[of + n] = of + n, False
     told = [n for n, place in enumerate(found) if place >= 0]
     ends = [(-1, -1), *((n, found[n]) for n in told), (len(said), len(meant))]
-    for (before, left), (after, right) in pairwise(ends if renamed else ()):
+    for (before, left), (after, right) in pairwise(ends):
         lost = [n for n in range(left + 1, right) if free[n] and meant[n] not in droppable]
         for n, place in zip(range(after - 1, before, -1), reversed(lost), strict=False):
             found[n], free[place] = place, False
-    lacking = {token for token, left in zip(meant, free, strict=True) if left}
+    return _complete(found, meant, droppable)
+
+
+def places_in_chinese(
+    said: Sequence[str], meant: Sequence[str], droppable: Collection[str]
+) -> list[int] | None:
+    """The same where no spaces part the words, so a token may hold a word and what stands before
+    it: the place of the last character that both have, in the order of both."""
+    of = [n for n, token in enumerate(meant) for _ in token]
+    token_at = [n for n, token in enumerate(said) for _ in token]
+    found = [-1] * len(said)
+    matcher = SequenceMatcher(None, "".join(said), "".join(meant), autojunk=False)
+    for at, start, length in matcher.get_matching_blocks():
+        for n in range(length):
+            found[token_at[at + n]] = of[start + n]
+    return _complete(found, meant, droppable)
+
+
+def _complete(
+    found: list[int], meant: Sequence[str], droppable: Collection[str]
+) -> list[int] | None:
+    """None: more of ``meant`` than what is droppable has no token."""
+    lacking = {token for n, token in enumerate(meant) if n not in found}
     return found if lacking <= {*droppable} else None
 
 

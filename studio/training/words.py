@@ -25,7 +25,7 @@ from studio.training.loop import Batch, Losses, fit
 from studio.training.meanings import Meaning, Meanings, in_chinese, in_english
 from studio.training.models import TextEncoder, Tokenizer
 from studio.training.options import TrainOptions
-from studio.training.phrasing import Phrasing, places
+from studio.training.phrasing import Phrasing, places, places_in_chinese
 from studio.training.recipe import Recipe
 from studio.training.scenes import Rng, SceneMaker, SceneMix
 from studio.training.teacher import Teacher
@@ -34,6 +34,8 @@ from studio.training.wording import caption, one_of
 ARTICLE = "a"
 DROPPABLE = frozenset({"a", "an", ",", "to", "the", "of", "on", "background"})
 """Tokens of captions that a prompt need not hold."""
+DROPPABLE_CHINESE = "一个，一只，"
+"""The same in Chinese."""
 
 
 class WordsRecipe(Recipe):
@@ -92,7 +94,10 @@ class Prompt:
         """A caption in other words; as it is, where they do not say all of it, or are too long."""
         words, held = (_tokens(text, tokenizer) for text in (said, caption))
         window = tokenizer.model_max_length
-        found = places(words, held, DROPPABLE, renamed=said.isascii())
+        if said.isascii():
+            found = places(words, held, DROPPABLE)
+        else:
+            found = places_in_chinese(words, held, _tokens(DROPPABLE_CHINESE, tokenizer))
         if found is None or max(len(words), len(held)) > window - 2:
             return cls.kept(caption)
         end = len(held) + 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from studio.training import phrasing
-from studio.training.phrasing import Phrasing, places
+from studio.training.phrasing import Phrasing, places, places_in_chinese
 
 STYLES = ("flat style", "3d render", "simple cartoon style")
 LABELS = ("cat", "hot dog", "dog", "red apple")
@@ -20,7 +20,7 @@ def said() -> Phrasing:
     return Phrasing(LABELS, STYLES, idle=["quarterly", "blue", "flat", "two"])
 
 
-def english(phrasing: Phrasing, caption: str, count: int = 3000) -> set[str]:
+def prompts_for(phrasing: Phrasing, caption: str, count: int = 3000) -> set[str]:
     return {phrasing(caption, np.random.default_rng(n)) for n in range(count)}
 
 
@@ -31,12 +31,12 @@ def test_every_word_of_the_caption_is_said(said: Phrasing) -> None:
         "an owl eats a cat",
     ):
         words = {*re.findall(r"\w+", caption)} - {"a", "an", "on", "background"}
-        for prompt in english(said, caption):
+        for prompt in prompts_for(said, caption):
             assert words <= {*re.findall(r"\w+", prompt)}, prompt
 
 
 def test_prompts_are_framed_praised_and_the_style_may_come_first(said: Phrasing) -> None:
-    prompts = english(said, "a cat, 3d render")
+    prompts = prompts_for(said, "a cat, 3d render")
     assert len(prompts) > 1000
     assert {
         "a 3d render of a cat",
@@ -50,34 +50,34 @@ def test_prompts_are_framed_praised_and_the_style_may_come_first(said: Phrasing)
 
 
 def test_only_pictures_are_made_of_things(said: Phrasing) -> None:
-    assert not any("flat style of" in prompt for prompt in english(said, "a cat, flat style"))
+    assert not any("flat style of" in prompt for prompt in prompts_for(said, "a cat, flat style"))
 
 
 def test_an_adjective_makes_no_other_thing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phrasing, "ADJECTIVES", ("hot",))
     unknowing = Phrasing(LABELS, STYLES, idle=[])
-    assert any("hot cat" in prompt for prompt in english(unknowing, "a cat"))
-    assert not any("hot dog" in prompt for prompt in english(unknowing, "a dog"))
+    assert any("hot cat" in prompt for prompt in prompts_for(unknowing, "a cat"))
+    assert not any("hot dog" in prompt for prompt in prompts_for(unknowing, "a dog"))
 
 
 def test_chinese_captions_are_framed_and_praised(said: Phrasing) -> None:
-    prompts = {said("一只猫，扁平风格", np.random.default_rng(n)) for n in range(400)}
+    prompts = prompts_for(said, "一只猫，扁平风格", count=4000)
     assert {"画一只猫，扁平风格", "一只可爱的猫，扁平风格", "一张一只猫的图片，扁平风格"} <= prompts
-    assert all("猫" in prompt and "扁平风格" in prompt for prompt in prompts)
-    assert "一只猫，扁平风格" not in prompts
+    assert any(prompt.endswith("扁平风格，谢谢") for prompt in prompts)
+    assert not any(lacking for prompt in prompts if (lacking := {*"猫扁平风格"} - {*prompt}))
 
 
 def test_places_sizes_numbers_and_colours_have_other_words(said: Phrasing) -> None:
-    pair = english(said, "a cat to the left of a dog")
+    pair = prompts_for(said, "a cat to the left of a dog")
     assert {"draw a cat and a dog", "a cat next to a dog.", "a cat beside a dog"} <= pair
     assert not any(" right " in prompt for prompt in pair)
-    assert "a giant cat" in english(said, "a large cat")
-    assert "2 cats" in english(said, "two cats")
-    assert {"a cat, blue background", "blue background, a cat"} <= english(
+    assert "a giant cat" in prompts_for(said, "a large cat")
+    assert "2 cats" in prompts_for(said, "two cats")
+    assert {"a cat, blue background", "blue background, a cat"} <= prompts_for(
         said, "a cat on a blue background"
     )
-    assert {"an owl in green", "a bright green owl"} <= english(said, "a green owl")
-    assert "cartoon face with red bun and glasses" in english(
+    assert {"an owl in green", "a bright green owl"} <= prompts_for(said, "a green owl")
+    assert "cartoon face with red bun and glasses" in prompts_for(
         said, "cartoon face, red bun, glasses"
     )
 
@@ -103,6 +103,19 @@ def test_tokens_are_found_wherever_they_stand(
     assert places(said.split(), meant.split(), {"a", ",", "to", "the", "of"}) == found
 
 
-def test_what_is_left_may_have_to_be_said_in_the_same_words() -> None:
-    assert places(["dog"], ["cat"], ()) == [0]
-    assert places(["dog"], ["cat"], (), renamed=False) is None
+@pytest.mark.parametrize(
+    ("said", "meant", "found"),
+    [
+        ("画 一只 猫", "一只 猫", [-1, 0, 1]),
+        ("一只 可爱 的猫", "一只 猫", [0, -1, 1]),
+        ("画 苹 果 的 画", "苹果", [-1, 0, 0, -1, -1]),
+        ("红色的 苹果 的图", "红色的 苹果", [0, 1, -1]),
+        ("可爱 的猫", "一只 猫", [-1, 1]),
+        ("猫在", "猫 在", None),
+        ("狗", "猫", None),
+    ],
+)
+def test_chinese_tokens_are_found_in_part(
+    said: str, meant: str, found: Sequence[int] | None
+) -> None:
+    assert places_in_chinese(said.split(), meant.split(), {"一只"}) == found
