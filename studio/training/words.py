@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.errors import StudioError
+from studio.training.alignment import places, places_in_chinese
 from studio.training.clip import load_text, tokenize
 from studio.training.cpu_precision import called, plain_attention
 from studio.training.dataset import Drawings
@@ -25,7 +26,7 @@ from studio.training.loop import Batch, Losses, fit
 from studio.training.meanings import Meaning, Meanings, in_chinese, in_english
 from studio.training.models import TextEncoder, Tokenizer
 from studio.training.options import TrainOptions
-from studio.training.phrasing import Phrasing, places, places_in_chinese
+from studio.training.phrasing import Phrasing
 from studio.training.recipe import Recipe
 from studio.training.scenes import Rng, SceneMaker, SceneMix
 from studio.training.teacher import Teacher
