@@ -141,7 +141,7 @@ class Phrasing:
 
     def __call__(self, caption: str, rng: Rng) -> str:
         """A caption, in English or Chinese, as a prompt that asks for the same."""
-        return (_chinese if _HAN.search(caption) else self._english)(caption, rng)
+        return (_chinese if is_chinese(caption) else self._english)(caption, rng)
 
     def _english(self, caption: str, rng: Rng) -> str:
         text, _, style = caption.rpartition(", ")
@@ -181,6 +181,11 @@ class Phrasing:
     def _some(self, rng: Rng, words: Sequence[str]) -> str:
         """One of the words, or an idle one."""
         return one_of(rng, self.idle if self.idle and rng.random() < 0.4 else words)
+
+
+def is_chinese(text: str) -> bool:
+    """Whether it has a Chinese character."""
+    return _HAN.search(text) is not None
 
 
 def _chinese(caption: str, rng: Rng) -> str:

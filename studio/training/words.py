@@ -11,8 +11,10 @@ frames it that of an article, which asks for nothing.
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +28,11 @@ from studio.training.loop import Batch, Losses, fit
 from studio.training.meanings import Meaning, Meanings, in_chinese, in_english
 from studio.training.models import TextEncoder, Tokenizer
 from studio.training.options import TrainOptions
-from studio.training.phrasing import Phrasing
+from studio.training.phrasing import Phrasing, is_chinese
 from studio.training.recipe import Recipe
 from studio.training.scenes import Rng, SceneMaker, SceneMix
 from studio.training.teacher import Teacher
-from studio.training.wording import caption, one_of
+from studio.training.wording import CHINESE_STYLE, FACE, PIXEL_ART, caption, one_of
 
 ARTICLE = "a"
 DROPPABLE = frozenset({"a", "an", ",", "to", "the", "of", "on", "background"})
@@ -48,6 +50,8 @@ class WordsRecipe(Recipe):
         chinese: share of a batch that is Chinese.
         phrased: share of a batch that is captions phrased as people ask, three in ten in Chinese.
         near: cosine from which a word means the label nearest to it.
+        house_style: style word that a caption without a style means (see :func:`in_house_style`);
+            None: what the tower knows.
     """
 
     mix: SceneMix = SceneMix()
@@ -56,6 +60,7 @@ class WordsRecipe(Recipe):
     chinese: float = 0.25
     phrased: float = 0.0
     near: float = 0.5
+    house_style: str | None = None
 
 
 class StatesObjective(nn.Module):
@@ -95,15 +100,41 @@ class Prompt:
         """A caption in other words; as it is, where they do not say all of it, or are too long."""
         words, held = (_tokens(text, tokenizer) for text in (said, caption))
         window = tokenizer.model_max_length
-        if said.isascii():
-            found = places(words, held, DROPPABLE)
-        else:
+        if is_chinese(said):
             found = places_in_chinese(words, held, _tokens(DROPPABLE_CHINESE, tokenizer))
+        else:
+            found = places(words, held, DROPPABLE)
         if found is None or max(len(words), len(held)) > window - 2:
             return cls.kept(caption)
         end = len(held) + 1
         order = [0, *(place + 1 if place >= 0 else -1 for place in found), *range(end, window)]
         return cls(said, caption, [*order, *[window - 1] * window][:window])
+
+
+def in_house_style(
+    captions: list[str], style: str, tower: TextEncoder, tokenizer: Tokenizer
+) -> Tensor:
+    """States [B, T, D] that the tower gives captions with the style, laid out as if without it.
+
+    The end of the text comes first, then the words of the style, then what fills the window.
+    """
+    styled = [
+        f"{text}，{CHINESE_STYLE[style]}" if is_chinese(text) else f"{text}, {style}"
+        for text in captions
+    ]
+    bare, named = tokenize(tokenizer, captions), tokenize(tokenizer, styled)
+    ends, named_ends = (
+        (tokens == tokenizer.eos_token_id).int().argmax(1)[:, None] for tokens in (bare, named)
+    )
+    place = torch.arange(bare.shape[1]).expand_as(bare)
+    order = torch.where((place > ends) & (place <= named_ends), place - 1, place)
+    order = torch.where(place == ends, named_ends, order)
+    return _reordered(tower(named.to(tower.device)).last_hidden_state, order)
+
+
+def _reordered(states: Tensor, order: Tensor) -> Tensor:
+    """States [B, T, D] in the order [B, T] of places in them."""
+    return states.gather(1, order[..., None].to(states.device).expand_as(states))
 
 
 def _tokens(text: str, tokenizer: Tokenizer) -> list[str]:
@@ -125,24 +156,35 @@ class WordsPart:
         rows = maker.drawings.rows
         styles = {word for row in rows for word in row.style_words}
         self.phrasing = Phrasing({row.label["en"] for row in rows}, styles, meanings.idle)
+        self.told = {*styles, *CHINESE_STYLE.values(), *PIXEL_ART, *FACE}
 
     def batch(self, rng: Rng, size: int) -> Batch:
         """Prompts, and the states of what they mean; things as often as the scenes show them."""
         prompts = [self._prompt(rng) for _ in range(size)]
-        device = next(self.tower.parameters()).device
+        self.known.to(self.tower.device)
         with torch.no_grad():
-            tokens = tokenize(self.tokenizer, [ARTICLE, *(prompt.meant for prompt in prompts)])
-            states = self.known.to(device)(tokens.to(device)).last_hidden_state
+            article = self._states([ARTICLE])[0, 1]
+            states = self._states([prompt.meant for prompt in prompts])
+            house = self.recipe.house_style
+            if house and (bare := [n for n, p in enumerate(prompts) if self._is_bare(p.meant)]):
+                meant = [prompts[n].meant for n in bare]
+                states[bare] = in_house_style(meant, house, self.known, self.tokenizer)
         order = torch.tensor([prompt.places or [*range(states.shape[1])] for prompt in prompts])
-        wanted = states[1:].gather(
-            1, order.clamp(min=0)[..., None].expand(-1, -1, states.shape[2]).to(device)
-        )
-        wanted[order < 0] = states[0, 1]
+        wanted = _reordered(states, order.clamp(min=0))
+        wanted[order < 0] = article
         return {
             "tokens": tokenize(self.tokenizer, [prompt.said for prompt in prompts]),
             "wanted": wanted,
             "kept": torch.tensor([prompt.said == prompt.meant for prompt in prompts]),
         }
+
+    def _states(self, captions: list[str]) -> Tensor:
+        tokens = tokenize(self.tokenizer, captions)
+        return cast(Tensor, self.known(tokens.to(self.known.device)).last_hidden_state)
+
+    def _is_bare(self, caption: str) -> bool:
+        """Whether it names no style, and is not of a face."""
+        return self.told.isdisjoint(re.split(", |，", caption))
 
     def _prompt(self, rng: Rng) -> Prompt:
         scene = self.maker.draw(rng)

@@ -21,7 +21,7 @@ from studio.training.scenes import SceneMaker, SceneMix
 from studio.training.teacher import Teacher
 from studio.training.tokens import learn_tokenizer
 from studio.training.vectors import DIMENSIONS, WordVectors
-from studio.training.words import Prompt, WordsPart, WordsRecipe
+from studio.training.words import Prompt, WordsPart, WordsRecipe, in_house_style
 from tests.training.drawn import write_drawings
 
 RECIPE = WordsRecipe.model_validate(
@@ -209,3 +209,31 @@ def test_it_learns_to_pass_over_what_frames_a_caption(part: WordsPart) -> None:
     before = F.mse_loss(states("draw me a box")[-8:], known[-8:])
     learn(part, steps=200)
     assert F.mse_loss(states("draw me a box")[-8:], known[-8:]) < 0.5 * before
+
+
+@torch.no_grad()
+def test_states_in_the_house_style_have_the_layout_of_the_bare_caption(part: WordsPart) -> None:
+    tower, tokenizer = part.known, part.tokenizer
+    named = tower(tokenize(tokenizer, ["a ball, flat style"])).last_hidden_state[0]
+    (housed,) = in_house_style(["a ball"], "flat style", tower, tokenizer)
+    words = {word: n + 1 for n, word in enumerate(("a", "ball", ",", "flat", "style", "end"))}
+    order = [0, *(words[word] for word in ("a", "ball", "end", ",", "flat", "style"))]
+    torch.testing.assert_close(housed[: len(order)], named[order])
+    torch.testing.assert_close(housed[len(order) :], named[len(order) :])
+
+
+def test_only_captions_without_a_style_mean_the_house_style(
+    part: WordsPart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = part.recipe.model_copy(update={"house_style": "flat style"})
+    part = WordsPart(part.tower, part.tokenizer, recipe, part.maker, part.meanings)
+    texts = ["a ball", "球", "a ball, detailed", "球，像素画", "cartoon face, red bun"]
+    prompts = iter(map(Prompt.kept, texts))
+    monkeypatch.setattr(part, "_prompt", lambda _: next(prompts))
+    wanted = part.batch(np.random.default_rng(0), len(texts))["wanted"]
+    with torch.no_grad():
+        housed = in_house_style(texts, "flat style", part.known, part.tokenizer)
+        known = part.known(tokenize(part.tokenizer, texts)).last_hidden_state
+    torch.testing.assert_close(wanted[:2], housed[:2])
+    torch.testing.assert_close(wanted[2:], known[2:])
+    assert not torch.allclose(housed, known, atol=1e-3)
