@@ -111,9 +111,9 @@ class Scorer:
     def caption(self, picture: Image.Image) -> str:
         """One line as a prompt would say it: thing, background, style."""
         thing = self.describe(picture, most=1)[0].text
-        on = self._likeliest(picture, _COLOURS, lambda colour: f"{thing} on a {colour} background")
+        on = self._likeliest(picture, _COLOURS, lambda colour: _on_background(thing, colour))
         style = self._likeliest(picture, _STYLES, lambda words: f"{thing}, {words}")
-        return f"{thing} on a {on[0].text} background, {style[0].text}"
+        return f"{_on_background(thing, on[0].text)}, {style[0].text}"
 
     def _likeliest(
         self, picture: Image.Image, names: Sequence[str], prompt: Callable[[str], str]
@@ -152,3 +152,8 @@ def _pixels(picture: Image.Image, side: int) -> Tensor:
     )
     values = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
     return values.view(side, side, 3).permute(2, 0, 1).float().div(127.5).sub(1)
+
+
+def _on_background(thing: str, colour: str) -> str:
+    article = "an" if colour == "orange" else "a"
+    return f"{thing} on {article} {colour} background"

@@ -81,6 +81,10 @@ def test_guesses_are_everyday_things_and_add_up(scorer: Scorer) -> None:
     assert [g.share for g in guesses] == sorted((g.share for g in guesses), reverse=True)
 
 
+def test_a_caption_has_the_article_of_its_colour(scorer: Scorer) -> None:
+    assert " on an orange background, " in scorer.caption(circle("royalblue", "orange"))
+
+
 def test_score_and_describe_on_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
