@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -112,16 +113,25 @@ class Prompt:
 
 
 def in_house_style(
-    captions: list[str], style: str, tower: TextEncoder, tokenizer: Tokenizer
+    captions: list[str],
+    style: str,
+    tower: TextEncoder,
+    tokenizer: Tokenizer,
+    told: Set[str] = frozenset(),
 ) -> Tensor:
     """States [B, T, D] that the tower gives captions with the style, laid out as if without it.
 
     The end of the text comes first, then the words of the style, then what fills the window.
+
+    Args:
+        told: a caption that has one of these between its commas keeps its own states.
     """
     styled = [
-        f"{text}，{CHINESE_STYLE[style]}" if is_chinese(text) else f"{text}, {style}"
+        text if not told.isdisjoint(re.split(", |，", text))
+        else f"{text}，{CHINESE_STYLE[style]}" if is_chinese(text)
+        else f"{text}, {style}"
         for text in captions
-    ]
+    ]  # fmt: skip
     bare, named = tokenize(tokenizer, captions), tokenize(tokenizer, styled)
     ends, named_ends = (
         (tokens == tokenizer.eos_token_id).int().argmax(1)[:, None] for tokens in (bare, named)
@@ -156,22 +166,19 @@ class WordsPart:
         rows = maker.drawings.rows
         styles = {word for row in rows for word in row.style_words}
         self.phrasing = Phrasing({row.label["en"] for row in rows}, styles, meanings.idle)
+        # Styles, and faces, which have none.
         self.told = {*styles, *CHINESE_STYLE.values(), *PIXEL_ART, *FACE}
 
     def batch(self, rng: Rng, size: int) -> Batch:
         """Prompts, and the states of what they mean; things as often as the scenes show them."""
         prompts = [self._prompt(rng) for _ in range(size)]
         self.known.to(self.tower.device)
+        captions = [ARTICLE, *(prompt.meant for prompt in prompts)]
         with torch.no_grad():
-            article = self._states([ARTICLE])[0, 1]
-            states = self._states([prompt.meant for prompt in prompts])
-            house = self.recipe.house_style
-            if house and (bare := [n for n, p in enumerate(prompts) if self._is_bare(p.meant)]):
-                meant = [prompts[n].meant for n in bare]
-                states[bare] = in_house_style(meant, house, self.known, self.tokenizer)
+            states = self._states(captions)
         order = torch.tensor([prompt.places or [*range(states.shape[1])] for prompt in prompts])
-        wanted = _reordered(states, order.clamp(min=0))
-        wanted[order < 0] = article
+        wanted = _reordered(states[1:], order.clamp(min=0))
+        wanted[order < 0] = states[0, 1]
         return {
             "tokens": tokenize(self.tokenizer, [prompt.said for prompt in prompts]),
             "wanted": wanted,
@@ -179,12 +186,11 @@ class WordsPart:
         }
 
     def _states(self, captions: list[str]) -> Tensor:
+        """States that the tower knew, of captions without a style in the house style."""
+        if style := self.recipe.house_style:
+            return in_house_style(captions, style, self.known, self.tokenizer, self.told)
         tokens = tokenize(self.tokenizer, captions)
         return cast(Tensor, self.known(tokens.to(self.known.device)).last_hidden_state)
-
-    def _is_bare(self, caption: str) -> bool:
-        """Whether it names no style, and is not of a face."""
-        return self.told.isdisjoint(re.split(", |，", caption))
 
     def _prompt(self, rng: Rng) -> Prompt:
         scene = self.maker.draw(rng)

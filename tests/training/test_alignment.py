@@ -20,6 +20,7 @@ from studio.training.alignment import places, places_in_chinese
         ("a giant cat", "a large cat", [-1, 1, 2]),
         ("the giant cat", "a large cat", [-1, 1, 2]),
         ("a cat and a dog", "a cat to the left of a dog", [0, 1, 4, 6, 7]),
+        ("dog", "cat", [0]),
         ("a cat", "a cat , flat style", None),
         ("cat a dog", "a big dog cat", None),
     ],

@@ -63,7 +63,8 @@ def test_chinese_captions_are_framed_and_praised(said: Phrasing) -> None:
     prompts = prompts_for(said, "一只猫，扁平风格", count=4000)
     assert {"画一只猫，扁平风格", "一只可爱的猫，扁平风格", "一张一只猫的图片，扁平风格"} <= prompts
     assert any(prompt.endswith("扁平风格，谢谢") for prompt in prompts)
-    assert not any(lacking for prompt in prompts if (lacking := {*"猫扁平风格"} - {*prompt}))
+    assert all("猫" in prompt and "扁平风格" in prompt for prompt in prompts)
+    assert "一只猫，扁平风格" not in prompts
 
 
 def test_places_sizes_numbers_and_colours_have_other_words(said: Phrasing) -> None:
