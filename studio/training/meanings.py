@@ -17,6 +17,9 @@ from studio.training.wording import CHINESE_STYLE, on_background, one_of, with_a
 SAME, KIND, KIND_OF_KIND, NARROWER, BESIDE = 0.3, 0.2, 0.15, 0.15, 0.1
 """What it adds to a cosine that the dictionary has a label as the same, as what the word is a kind
 of, as a kind of the word, or as another kind of the same."""
+TRUSTED = 1.0
+"""What is added besides to a label that the word is, or is a kind of: the encoder takes rare words
+for others spelled like them, and knows no better than the dictionary."""
 BESIDE_IN_TEXTS = 0.3
 """How much of the cosine of word vectors is added."""
 EXPLAIN = 8
@@ -68,8 +71,9 @@ class Meanings:
 
     Each word means the label nearest to it, if that is ``near``: by the cosine of the encoder, of
     the word itself and of what the dictionary says of it, to the label alone and with its keywords,
-    by kinship in the dictionary, and by what both stand beside in texts. Words of the encoder's
-    vocabulary that mean none, and are no keywords, are ``idle``.
+    by kinship in the dictionary, and by what both stand beside in texts; a label that the word is a
+    kind of goes before all others. Words of the encoder's vocabulary that mean none, and are no
+    keywords, are ``idle``.
 
     Args:
         words: what is asked; None: keywords of the drawings, the encoder's own vocabulary and the
@@ -99,7 +103,9 @@ class Meanings:
         for word, in_texts in zip(asked, BESIDE_IN_TEXTS * beside, strict=True):
             said = [cosines[place[text]] for text in dictionary.explained(word)]
             alone = cosines[place[word]]
-            in_words = (alone + np.max(said, 0)) / 2 + kin.near(word) if said else alone
+            kinship = kin.near(word)
+            in_words = (alone + np.max(said, 0)) / 2 + kinship if said else alone
+            in_words = in_words + TRUSTED * (kinship >= KIND)
             nearness = in_words + in_texts
             best = int(nearness.argmax())
             found.append((float(nearness[best]), Meaning(word, labels[best])))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -33,9 +33,20 @@ from studio.training.phrasing import Phrasing, is_chinese
 from studio.training.recipe import Recipe
 from studio.training.scenes import Rng, SceneMaker, SceneMix
 from studio.training.teacher import Teacher
-from studio.training.wording import CHINESE_STYLE, FACE, PIXEL_ART, caption, one_of
+from studio.training.wording import (
+    CHINESE_STYLE,
+    FACE,
+    PIXEL_ART,
+    caption,
+    one_of,
+    plural,
+    with_article,
+)
 
 ARTICLE = "a"
+EMPTY = ""
+TWO = "two"
+"""What a plural without a number means."""
 DROPPABLE = frozenset({"a", "an", ",", "to", "the", "of", "on", "background"})
 """Tokens of captions that a prompt need not hold."""
 DROPPABLE_CHINESE = "一个，一只，"
@@ -50,6 +61,8 @@ class WordsRecipe(Recipe):
         captions: share of a batch that stays as it is.
         chinese: share of a batch that is Chinese.
         phrased: share of a batch that is captions phrased as people ask, three in ten in Chinese.
+        empty: share of a batch that is the empty prompt, which guidance leads away from.
+        plurals: share of a batch that is plurals without a number.
         near: cosine from which a word means the label nearest to it.
         house_style: style word that a caption without a style means (see :func:`in_house_style`);
             None: what the tower knows.
@@ -60,6 +73,8 @@ class WordsRecipe(Recipe):
     captions: float = 0.4
     chinese: float = 0.25
     phrased: float = 0.0
+    empty: float = 0.02
+    plurals: float = 0.0
     near: float = 0.5
     house_style: str | None = None
 
@@ -97,14 +112,16 @@ class Prompt:
         return cls(caption, caption)
 
     @classmethod
-    def phrased(cls, said: str, caption: str, tokenizer: Tokenizer) -> Prompt:
+    def phrased(
+        cls, said: str, caption: str, tokenizer: Tokenizer, droppable: Collection[str] = DROPPABLE
+    ) -> Prompt:
         """A caption in other words; as it is, where they do not say all of it, or are too long."""
         words, held = (_tokens(text, tokenizer) for text in (said, caption))
         window = tokenizer.model_max_length
         if is_chinese(said):
             found = places_in_chinese(words, held, _tokens(DROPPABLE_CHINESE, tokenizer))
         else:
-            found = places(words, held, DROPPABLE)
+            found = places(words, held, droppable)
         if found is None or max(len(words), len(held)) > window - 2:
             return cls.kept(caption)
         end = len(held) + 1
@@ -166,8 +183,8 @@ class WordsPart:
         rows = maker.drawings.rows
         styles = {word for row in rows for word in row.style_words}
         self.phrasing = Phrasing({row.label["en"] for row in rows}, styles, meanings.idle)
-        # Styles, and faces, which have none.
-        self.told = {*styles, *CHINESE_STYLE.values(), *PIXEL_ART, *FACE}
+        # Styles, and what has none: faces and the empty prompt.
+        self.told = {*styles, *CHINESE_STYLE.values(), *PIXEL_ART, *FACE, EMPTY}
 
     def batch(self, rng: Rng, size: int) -> Batch:
         """Prompts, and the states of what they mean; things as often as the scenes show them."""
@@ -195,18 +212,38 @@ class WordsPart:
     def _prompt(self, rng: Rng) -> Prompt:
         scene = self.maker.draw(rng)
         label = self.maker.label(scene.placed[0].drawing) if scene.placed else ""
-        recipe, rows = self.recipe, self.maker.drawings.rows
-        way = rng.random() - recipe.captions - recipe.phrased
-        if way < -recipe.phrased:
-            return Prompt.kept(caption(scene, rows, rng))
-        if way < 0:
+        rows, way = self.maker.drawings.rows, self._way(rng)
+        if way == "empty":
+            return Prompt.kept(EMPTY)
+        if way == "phrased":
             text = caption(scene, rows, rng, chinese=0.3)
             return Prompt.phrased(self.phrasing(text, rng), text, self.tokenizer)
-        others = self.meanings.chinese if way < recipe.chinese else self.meanings.synonyms
-        if label not in others:
+        if way == "plurals":
+            text = caption(scene, rows, rng, chinese=0.0)
+            alone = scene.kind in ("plain", "background")
+            return self._plural(text, label) if alone else Prompt.kept(text)
+        others = self.meanings.chinese if way == "chinese" else self.meanings.synonyms
+        if way == "captions" or label not in others:
             return Prompt.kept(caption(scene, rows, rng))
-        say = in_chinese if others is self.meanings.chinese else in_english
+        say = in_chinese if way == "chinese" else in_english
         return Prompt(*say(Meaning(one_of(rng, others[label]), label), rng))
+
+    def _way(self, rng: Rng) -> str:
+        """What kind of prompt comes next."""
+        point = rng.random()
+        for way in ("empty", "captions", "phrased", "plurals", "chinese"):
+            point -= getattr(self.recipe, way)
+            if point < 0:
+                return way
+        return "synonyms"
+
+    def _plural(self, text: str, label: str) -> Prompt:
+        """``cats, flat style`` for ``a cat, flat style``: two of them."""
+        one, more = with_article(label), plural(label)
+        if not text.startswith(one) or one == more:
+            return Prompt.kept(text)
+        more += text.removeprefix(one)
+        return Prompt.phrased(more, f"{TWO} {more}", self.tokenizer, DROPPABLE | {TWO})
 
     def save(self, folder: Path) -> None:
         """``text_encoder/`` and ``tokenizer/`` in the layout of diffusers."""

@@ -73,6 +73,17 @@ def test_kinship_in_the_dictionary_is_added_to_the_encoders_word(drawings: Drawi
     assert meanings.synonyms == {"box": ["sphere"]}
 
 
+def test_what_the_dictionary_calls_a_kind_of_a_label_means_it(drawings: Drawings) -> None:
+    # The encoder: itself a ball, explained ("sphere, orb, globe, quickly") no label.
+    broader = {"2": Sense(("box",), ()), "3": Sense(("thing",), ("2",))}
+    said = ("sphere", "orb", "globe", "quickly")
+    for kinds, means in ((("2",), "box"), (("3",), "ball")):
+        senses = {"1": Sense(said, kinds), **broader}
+        knowing = replace(drawings, dictionary=Dictionary(senses, {"sphere": ("1",)}))
+        meanings = Meanings(knowing, cast(Teacher, Thesaurus()), near=0.45)
+        assert meanings.synonyms == {means: ["sphere"]}
+
+
 def test_the_surest_come_first_and_vectors_have_their_say(drawings: Drawings) -> None:
     class Unsure(Thesaurus):
         def words(self) -> list[str]:
@@ -119,6 +130,7 @@ def part(drawings: Drawings, request: pytest.FixtureRequest) -> WordsPart:
     texts = [
         "a ball",
         "a sphere",
+        "two balls",
         "a box",
         "球",
         "背景上的 on a background",
@@ -194,6 +206,31 @@ def test_what_does_not_say_the_caption_leaves_it_as_it_is(part: WordsPart) -> No
     text = "a ball, flat style"
     for said in ("flat style", "a ball, flat style" + " very" * 40):
         assert Prompt.phrased(said, text, part.tokenizer) == Prompt.kept(text)
+
+
+def test_a_plural_without_a_number_means_two(part: WordsPart) -> None:
+    recipe = part.recipe.model_copy(update={"plurals": 1.0, "captions": 0.0, "empty": 0.0})
+    part = WordsPart(part.tower, part.tokenizer, recipe, part.maker, part.meanings)
+    prompts = [part._prompt(np.random.default_rng(n)) for n in range(200)]
+    meant = {prompt.said: prompt for prompt in prompts if prompt.said != prompt.meant}
+    assert meant["balls, flat style"].meant == "two balls, flat style"
+    assert all(prompt.meant == f"two {said}" for said, prompt in meant.items())
+    places = Prompt.phrased("balls", "two balls", part.tokenizer, {"two"}).places
+    spelled = len(part.tokenizer("two", add_special_tokens=False).input_ids)
+    assert places is not None
+    assert places[:2] == [0, 1 + spelled]
+
+
+def test_the_empty_prompt_stays_as_guidance_knows_it(part: WordsPart) -> None:
+    recipe = part.recipe.model_copy(update={"empty": 0.5, "house_style": "flat style"})
+    part = WordsPart(part.tower, part.tokenizer, recipe, part.maker, part.meanings)
+    batch = part.batch(np.random.default_rng(0), 32)
+    empty = tokenize(part.tokenizer, [""])
+    with torch.no_grad():
+        known = part.known(empty).last_hidden_state
+    drawn = (batch["tokens"] == empty).all(1)
+    assert 8 < drawn.sum() < 24
+    torch.testing.assert_close(batch["wanted"][drawn], known.expand(int(drawn.sum()), -1, -1))
 
 
 def test_it_learns_to_pass_over_what_frames_a_caption(part: WordsPart) -> None:
