@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,10 @@ SAME, KIND, KIND_OF_KIND, NARROWER, BESIDE = 0.3, 0.2, 0.15, 0.15, 0.1
 """What it adds to a cosine that the dictionary has a label as the same, as what the word is a kind
 of, as a kind of the word, or as another kind of the same."""
 TRUSTED = 1.0
-"""What is added besides to a label that the word is, or is a kind of: the encoder takes rare words
-for others spelled like them, and knows no better than the dictionary."""
+"""What is added besides to a label that the word is, or is a kind of, or is but for spaces."""
+SPELLED = 0.2
+"""Weight of a word itself against what the dictionary says of it, where the encoder knows the word
+only by its spelling; else both weigh the same."""
 BESIDE_IN_TEXTS = 0.3
 """How much of the cosine of word vectors is added."""
 EXPLAIN = 8
@@ -99,14 +102,16 @@ class Meanings:
         cosines = (teacher.embed(texts) @ meant.T).numpy()
         beside = vectors.of(asked) @ vectors.of(labels).T if vectors else np.zeros((len(asked), 1))
         place = {text: n for n, text in enumerate(texts)}
+        spelled = np.array([letters(label) for label in labels])
         found: list[tuple[float, Meaning]] = []
         for word, in_texts in zip(asked, BESIDE_IN_TEXTS * beside, strict=True):
             said = [cosines[place[text]] for text in dictionary.explained(word)]
             alone = cosines[place[word]]
+            own = 1.0 if not said else 0.5 if plain.issuperset(word.split()) else SPELLED
             kinship = kin.near(word)
-            in_words = (alone + np.max(said, 0)) / 2 + kinship if said else alone
-            in_words = in_words + TRUSTED * (kinship >= KIND)
-            nearness = in_words + in_texts
+            in_words = own * alone + (1 - own) * np.mean(said or [alone], 0)
+            trusted = (kinship >= KIND) | (spelled == letters(word))
+            nearness = in_words + kinship + TRUSTED * trusted + in_texts
             best = int(nearness.argmax())
             found.append((float(nearness[best]), Meaning(word, labels[best])))
         self.sure = [m for score, m in sorted(found, key=lambda one: -one[0]) if score >= near]
@@ -116,6 +121,11 @@ class Meanings:
         for meaning in self.sure:
             self.synonyms.setdefault(meaning.label, []).append(meaning.word)
         self.chinese = {row.label["en"]: [zh] for row in rows if (zh := row.label.get("zh"))}
+
+
+def letters(text: str) -> str:
+    """``wine glass``, ``wine-glass``, ``wineglass``."""
+    return re.sub("[ -]", "", text)
 
 
 def in_english(meaning: Meaning, rng: Rng) -> tuple[str, str]:

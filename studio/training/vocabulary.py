@@ -19,7 +19,7 @@ import torch
 from studio.errors import StudioError
 from studio.training.clip import load_text
 from studio.training.dataset import Drawings
-from studio.training.meanings import Meaning, Meanings
+from studio.training.meanings import Meaning, Meanings, letters
 from studio.training.options import TrainOptions
 from studio.training.recipe import Frozen, own_recipe, read
 from studio.training.scenes import BACKGROUNDS, HUES, Rng, SceneMaker, SceneMix
@@ -83,7 +83,7 @@ def _forms(word: str, label: str, *, known: bool) -> Iterator[tuple[str, str]]:
 
 def _spellings(word: str) -> Iterator[str]:
     """``push-bike``, ``push bike``, ``pushbike``."""
-    yield from dict.fromkeys((word, word.replace("-", " "), re.sub("[ -]", "", word)))
+    yield from dict.fromkeys((word, word.replace("-", " "), letters(word)))
 
 
 def spoken(maker: SceneMaker, count: int, rng: Rng) -> set[str]:
