@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Collection, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -45,8 +45,6 @@ from studio.training.wording import (
 
 ARTICLE = "a"
 EMPTY = ""
-TWO = "two"
-"""What a plural without a number means."""
 DROPPABLE = frozenset({"a", "an", ",", "to", "the", "of", "on", "background"})
 """Tokens of captions that a prompt need not hold."""
 DROPPABLE_CHINESE = "一个，一只，"
@@ -62,7 +60,7 @@ class WordsRecipe(Recipe):
         chinese: share of a batch that is Chinese.
         phrased: share of a batch that is captions phrased as people ask, three in ten in Chinese.
         empty: share of a batch that is the empty prompt, which guidance leads away from.
-        plurals: share of a batch that is plurals without a number.
+        plurals: share of a batch that is plurals without a number, which mean one thing.
         near: cosine from which a word means the label nearest to it.
         house_style: style word that a caption without a style means (see :func:`in_house_style`);
             None: what the tower knows.
@@ -112,16 +110,14 @@ class Prompt:
         return cls(caption, caption)
 
     @classmethod
-    def phrased(
-        cls, said: str, caption: str, tokenizer: Tokenizer, droppable: Collection[str] = DROPPABLE
-    ) -> Prompt:
+    def phrased(cls, said: str, caption: str, tokenizer: Tokenizer) -> Prompt:
         """A caption in other words; as it is, where they do not say all of it, or are too long."""
         words, held = (_tokens(text, tokenizer) for text in (said, caption))
         window = tokenizer.model_max_length
         if is_chinese(said):
             found = places_in_chinese(words, held, _tokens(DROPPABLE_CHINESE, tokenizer))
         else:
-            found = places(words, held, droppable)
+            found = places(words, held, DROPPABLE)
         if found is None or max(len(words), len(held)) > window - 2:
             return cls.kept(caption)
         end = len(held) + 1
@@ -238,12 +234,11 @@ class WordsPart:
         return "synonyms"
 
     def _plural(self, text: str, label: str) -> Prompt:
-        """``cats, flat style`` for ``a cat, flat style``: two of them."""
+        """``cats, flat style`` for ``a cat, flat style``: mini draws one better than several."""
         one, more = with_article(label), plural(label)
         if not text.startswith(one) or one == more:
             return Prompt.kept(text)
-        more += text.removeprefix(one)
-        return Prompt.phrased(more, f"{TWO} {more}", self.tokenizer, DROPPABLE | {TWO})
+        return Prompt.phrased(more + text.removeprefix(one), text, self.tokenizer)
 
     def save(self, folder: Path) -> None:
         """``text_encoder/`` and ``tokenizer/`` in the layout of diffusers."""
