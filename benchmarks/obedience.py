@@ -214,6 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "chinese": [(f"一个{words[label]}", label) for label in known],
         "meant": [(with_article(label), label) for _, label in meant],
         "synonyms": [(with_article(word), label) for word, label in meant],
+        "plurals": [(plural(label), label) for label in known],
         "phrased": phrased(PHRASES, {label: label for label in known}),
         "phrased, zh": phrased(CHINESE_PHRASES, {label: words[label] for label in known}),
         "style first": phrased(STYLE_FIRST, {label: label for label in known}),
