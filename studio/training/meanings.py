@@ -105,11 +105,11 @@ class Meanings:
         spelled = np.array([letters(label) for label in labels])
         found: list[tuple[float, Meaning]] = []
         for word, in_texts in zip(asked, BESIDE_IN_TEXTS * beside, strict=True):
-            said = [cosines[place[text]] for text in dictionary.explained(word)]
             alone = cosines[place[word]]
-            own = 1.0 if not said else 0.5 if plain.issuperset(word.split()) else SPELLED
+            said = [cosines[place[text]] for text in dictionary.explained(word)] or [alone]
+            own = 0.5 if plain.issuperset(word.split()) else SPELLED
+            in_words = own * alone + (1 - own) * np.mean(said, 0)
             kinship = kin.near(word)
-            in_words = own * alone + (1 - own) * np.mean(said or [alone], 0)
             trusted = (kinship >= KIND) | (spelled == letters(word))
             nearness = in_words + kinship + TRUSTED * trusted + in_texts
             best = int(nearness.argmax())
