@@ -127,7 +127,8 @@ class Phrasing:
     """Says captions as people do.
 
     Args:
-        labels: of the things; an adjective never makes one label of another ("hot" and "dog").
+        labels: of the things; an adjective never makes one label of another ("hot" and "dog"). They
+            stand before other nouns, too: a "diamond ring" is a ring.
         styles: style words of captions.
         idle: words that stand for nothing that can be drawn, colours, sizes and numbers aside.
     """
@@ -138,6 +139,7 @@ class Phrasing:
         drawn = {*BACKGROUNDS, *HUES, *SMALL, *LARGE, *(count for count, _ in COUNTS.values())}
         drawn |= {word for style in self.styles for word in style.split()}
         self.idle = [word for word in idle if word not in drawn]
+        self.nouns = sorted({label for label in labels if " " not in label} - drawn)
 
     def __call__(self, caption: str, rng: Rng) -> str:
         """A caption, in English or Chinese, as a prompt that asks for the same."""
@@ -155,12 +157,12 @@ class Phrasing:
             text = self._praised(text, rng)
         if "determiner" in ways and (noun := without_article(text)) != text:
             text = f"{one_of(rng, DETERMINERS)} {noun}"
-        kind = one_of(rng, KINDS)
+        kind = self._some(rng, KINDS)
         if style and "style" in ways:
             text = _styled(text, style, kind, rng)
         elif "frame" in ways:
             begun = rng.random() < 0.5
-            text = f"{one_of(rng, ASKED) if begun else f'{with_article(kind)} of'} {text}"
+            text = f"{self._some(rng, ASKED) if begun else f'{with_article(kind)} of'} {text}"
         if style and "style" not in ways:
             text = f"{text}, {style}"
         if "after" in ways:
@@ -171,16 +173,18 @@ class Phrasing:
 
     def _praised(self, text: str, rng: Rng) -> str:
         """An adjective before the noun; as it is, where both would be another thing."""
-        word = self._some(rng, ADJECTIVES)
+        word = one_of(rng, self.nouns) if rng.random() < 0.15 else self._some(rng, ADJECTIVES)
         noun = without_article(text)
-        if f"{word} {noun.split(' ')[0]}" in self.taken:
+        if f"{word.split()[-1]} {noun.split()[0]}" in self.taken:
             return text
         praised = f"{word} {noun}"
         return praised if noun == text else with_article(praised)
 
     def _some(self, rng: Rng, words: Sequence[str]) -> str:
-        """One of the words, or an idle one."""
-        return one_of(rng, self.idle if self.idle and rng.random() < 0.4 else words)
+        """One of the words, or up to three idle ones."""
+        if self.idle and rng.random() < 0.4:
+            return " ".join(one_of(rng, self.idle) for _ in range(one_of(rng, (1, 1, 2, 3))))
+        return one_of(rng, words)
 
 
 def is_chinese(text: str) -> bool:

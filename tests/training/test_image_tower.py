@@ -17,6 +17,7 @@ from studio.training.image_tower import (
     ImageTowerPart,
     ImageTowerRecipe,
     blurred,
+    erased,
     moved,
     towers,
     varied,
@@ -90,6 +91,17 @@ def test_a_blurred_picture_keeps_white_and_loses_edges() -> None:
     soft = blurred(pictures)
     assert (soft[..., 16] - soft[..., 15]).abs().max() < 1.5
     assert float(soft[0, 0, 0, 0]) == pytest.approx(1, abs=0.05)
+
+
+def test_a_share_of_the_pictures_lacks_a_white_square() -> None:
+    torch.manual_seed(0)
+    black = -torch.ones(400, 3, 32, 32)
+    seen = erased(black, 0.5)
+    assert set(seen.unique().tolist()) == {-1.0, 1.0}
+    white = (seen > 0).float().mean((1, 2, 3))
+    assert 0.4 < (white > 0).float().mean() < 0.6
+    assert white.max() <= 0.25 + 1 / 16
+    assert torch.equal(erased(black, 0.0), black)
 
 
 def test_a_moved_picture_shows_the_same_on_white() -> None:

@@ -59,6 +59,17 @@ def test_an_adjective_makes_no_other_thing(monkeypatch: pytest.MonkeyPatch) -> N
     assert not any("hot dog" in prompt for prompt in prompts_for(unknowing, "a dog"))
 
 
+def test_a_thing_before_another_says_what_kind_it_is(said: Phrasing) -> None:
+    assert any("dog cat" in prompt for prompt in prompts_for(said, "a cat"))
+    assert not any("hot dog cat" in prompt for prompt in prompts_for(said, "a cat"))
+
+
+def test_up_to_three_words_that_say_nothing_frame_a_prompt(said: Phrasing) -> None:
+    prompts = prompts_for(said, "a cat")
+    assert any("quarterly quarterly quarterly" in prompt for prompt in prompts)
+    assert any(re.match(r"a (quarterly )+of a cat", prompt) for prompt in prompts)
+
+
 def test_chinese_captions_are_framed_and_praised(said: Phrasing) -> None:
     prompts = prompts_for(said, "一只猫，扁平风格", count=4000)
     assert {"画一只猫，扁平风格", "一只可爱的猫，扁平风格", "一张一只猫的图片，扁平风格"} <= prompts
@@ -68,7 +79,7 @@ def test_chinese_captions_are_framed_and_praised(said: Phrasing) -> None:
 
 
 def test_places_sizes_numbers_and_colours_have_other_words(said: Phrasing) -> None:
-    pair = prompts_for(said, "a cat to the left of a dog")
+    pair = prompts_for(said, "a cat to the left of a dog", count=20000)
     assert {"draw a cat and a dog", "a cat next to a dog.", "a cat beside a dog"} <= pair
     assert not any(" right " in prompt for prompt in pair)
     assert "a giant cat" in prompts_for(said, "a large cat")
