@@ -1,8 +1,7 @@
-"""Programs that see what a picture shows: colours, hues, sizes, counts, halves."""
+"""Programs that see what a picture shows: hues, sizes, counts, halves."""
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,18 +10,10 @@ from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from studio.training.rendering import mean_hue
-from studio.training.scenes import BACKGROUNDS, HUES
+from studio.training.scenes import HUES
 
 SPECK = 0.015
 """Share of the picture up to which a part is a speck."""
-
-
-def border_colour(picture: Image.Image, colours: Sequence[str]) -> int:
-    """Place of the named colour nearest to the median of a picture's border, in HSV."""
-    pixels = np.asarray(picture.convert("RGB"))
-    edge = np.concatenate([pixels[:4].reshape(-1, 3), pixels[-4:].reshape(-1, 3)])
-    seen = _cone(np.median(edge, axis=0))
-    return int(np.argmin([np.abs(seen - _cone(BACKGROUNDS[name][1])).sum() for name in colours]))
 
 
 def parts(picture: Image.Image) -> int:
@@ -89,12 +80,6 @@ def half(picture: Image.Image, side: int) -> Image.Image:
     # As large as a single drawing would stand.
     edge = height // 4
     return square.crop((edge, edge, height - edge, height - edge))
-
-
-def _cone(rgb: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """HSV as a cone: hues matter where there is colour."""
-    h, s, v = colorsys.rgb_to_hsv(*(float(c) / 255 for c in rgb))
-    return np.array([s * v * np.cos(2 * np.pi * h), s * v * np.sin(2 * np.pi * h), v])
 
 
 def _components(

@@ -22,9 +22,9 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmarks.checks import border_colour
 from benchmarks.command_line import command_line
 from benchmarks.sheet import draw, labelled_sheet
+from studio.colours import border_colour
 from studio.training.dataset import Drawings
 from studio.training.faces import ACCESSORIES, HAIR, HAIR_COLOURS
 from studio.training.scenes import BACKGROUNDS, Scene, SceneMaker, SceneMix
@@ -128,7 +128,8 @@ def trained(faces: Faces, steps: int, seed: int = 0) -> AttributeClassifier:
 def seen(model: AttributeClassifier, pictures: Sequence[Image.Image]) -> npt.NDArray[np.int64]:
     """Places of the attributes [N, 4] that pictures show."""
     named = [logits.argmax(1).numpy() for logits in model(tensors(pictures))]
-    return np.stack([*named, np.array([border_colour(p, COLOURS) for p in pictures])], axis=1)
+    grounds = [COLOURS.index(border_colour(picture, COLOURS)) for picture in pictures]
+    return np.stack([*named, np.array(grounds)], axis=1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

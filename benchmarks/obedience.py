@@ -18,13 +18,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.asking import CHINESE_PHRASES, PHRASES, STYLE_FIRST, SYNONYMS, otherwise, phrased
-from benchmarks.checks import border_colour, extent, half, nearest_hue, parts
+from benchmarks.checks import extent, half, nearest_hue, parts
 from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery, gallery, ranks
 from benchmarks.sheet import draw, labelled_sheet
 from benchmarks.styles import style_trials
 from benchmarks.trials import Case, Trial, one_by_one, some
+from studio.colours import border_colour
 from studio.training.dataset import Drawings
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Placed, Scene, SceneMaker, SceneMix
 from studio.training.scenes import heldout_pair as heldout
@@ -93,7 +94,7 @@ class Trials:
         return Trial(
             "background",
             self._some(cases),
-            one_by_one(lambda p, _: border_colour(p, colours)),
+            one_by_one(lambda p, _: colours.index(border_colour(p, colours))),
             len(colours),
         )
 

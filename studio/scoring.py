@@ -20,15 +20,13 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from studio.colours import border_colour, plain_background
 from studio.errors import ModelError
 from studio.pipelines.fitting import opaque
 
 _STYLES = (
     "3d render", "flat style", "detailed", "gradient style", "simple cartoon style", "blob style",
     "outlined cartoon style",
-)  # fmt: skip
-_COLOURS = (
-    "white", "black", "gray", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown",
 )  # fmt: skip
 
 
@@ -109,11 +107,13 @@ class Scorer:
         return self._likeliest(picture, everyday_labels(), str)[:most]
 
     def caption(self, picture: Image.Image) -> str:
-        """One line as a prompt would say it: thing, background, style."""
+        """One line as a prompt would say it: thing, background where it is plain, style."""
         thing = self.describe(picture, most=1)[0].text
-        on = self._likeliest(picture, _COLOURS, lambda colour: _on_background(thing, colour))
-        style = self._likeliest(picture, _STYLES, lambda words: f"{thing}, {words}")
-        return f"{_on_background(thing, on[0].text)}, {style[0].text}"
+        style = self._likeliest(picture, _STYLES, lambda words: f"{thing}, {words}")[0].text
+        shown = opaque(picture.convert("RGBA"))
+        if plain_background(shown):
+            thing = _on_background(thing, border_colour(shown))
+        return f"{thing}, {style}"
 
     def _likeliest(
         self, picture: Image.Image, names: Sequence[str], prompt: Callable[[str], str]

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import Field
 
+from studio.colours import COLOURS
 from studio.training.dataset import Drawing, Drawings
 from studio.training.faces import HAIR, HAIR_COLOURS, Face
 from studio.training.recipe import Frozen
@@ -27,20 +28,12 @@ Rng = np.random.Generator
 Kind = Literal["plain", "background", "hue", "size", "count", "pair", "face", "pixel"]
 Side = Literal["left", "right", "above", "below"]
 
-BACKGROUNDS: dict[str, tuple[str, tuple[int, int, int]]] = {
-    "white": ("白色", (255, 255, 255)),
-    "black": ("黑色", (20, 20, 22)),
-    "gray": ("灰色", (150, 150, 152)),
-    "red": ("红色", (220, 40, 45)),
-    "orange": ("橙色", (250, 150, 40)),
-    "yellow": ("黄色", (255, 222, 60)),
-    "green": ("绿色", (70, 175, 80)),
-    "blue": ("蓝色", (50, 110, 230)),
-    "light blue": ("浅蓝色", (165, 215, 250)),
-    "purple": ("紫色", (140, 80, 200)),
-    "pink": ("粉色", (250, 165, 200)),
-    "brown": ("棕色", (130, 85, 55)),
-}
+_CHINESE = {
+    "white": "白色", "black": "黑色", "gray": "灰色", "red": "红色", "orange": "橙色",
+    "yellow": "黄色", "green": "绿色", "blue": "蓝色", "light blue": "浅蓝色", "purple": "紫色",
+    "pink": "粉色", "brown": "棕色",
+}  # fmt: skip
+BACKGROUNDS = {name: (_CHINESE[name], rgb) for name, rgb in COLOURS.items()}
 HUES: dict[str, tuple[str, int]] = {
     "red": ("红色", 0),
     "orange": ("橙色", 30),

@@ -6,7 +6,6 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from benchmarks.checks import (
-    border_colour,
     extent,
     half,
     nearest_drawing,
@@ -14,7 +13,7 @@ from benchmarks.checks import (
     on_cells,
     parts,
 )
-from studio.training.scenes import BACKGROUNDS, HUES
+from studio.training.scenes import HUES
 
 
 def drawn(*boxes: tuple[int, int, int, int], colour: str = "red", ground: str = "white") -> (
@@ -24,14 +23,6 @@ def drawn(*boxes: tuple[int, int, int, int], colour: str = "red", ground: str = 
     for box in boxes:
         ImageDraw.Draw(picture).rectangle(box, fill=colour)
     return picture
-
-
-@pytest.mark.parametrize("name", BACKGROUNDS)
-def test_the_border_has_the_colour_of_its_name(name: str) -> None:
-    picture = Image.new("RGB", (128, 128), BACKGROUNDS[name][1])
-    picture.paste("red", (30, 30, 98, 98))
-    names = list(BACKGROUNDS)
-    assert names[border_colour(picture, names)] == name
 
 
 @pytest.mark.parametrize(("colour", "hue"), [("#e02020", "red"), ("#30b040", "green"),
