@@ -75,8 +75,9 @@ class Meanings:
     Each word means the label nearest to it, if that is ``near``: by the cosine of the encoder, of
     the word itself and of what the dictionary says of it, to the label alone and with its keywords,
     by kinship in the dictionary, and by what both stand beside in texts; a label that the word is a
-    kind of goes before all others. Words of the encoder's vocabulary that mean none, and are no
-    keywords, are ``idle``.
+    kind of goes before all others. Words that the dictionary calls the same as their label, in
+    their commonest sense, and that the encoder gives to it as well, are ``same``. Words of the
+    encoder's vocabulary that mean none, and are no keywords, are ``idle``.
 
     Args:
         words: what is asked; None: keywords of the drawings, the encoder's own vocabulary and the
@@ -104,6 +105,7 @@ class Meanings:
         place = {text: n for n, text in enumerate(texts)}
         spelled = np.array([letters(label) for label in labels])
         found: list[tuple[float, Meaning]] = []
+        self.same: dict[str, str] = {}
         for word, in_texts in zip(asked, BESIDE_IN_TEXTS * beside, strict=True):
             alone = cosines[place[word]]
             said = [cosines[place[text]] for text in dictionary.explained(word)] or [alone]
@@ -113,6 +115,8 @@ class Meanings:
             trusted = (kinship >= KIND) | (spelled == letters(word))
             nearness = in_words + kinship + TRUSTED * trusted + in_texts
             best = int(nearness.argmax())
+            if kinship[best] > SAME - LESS_COMMON and (in_words + in_texts).argmax() == best:
+                self.same[word] = labels[best]
             found.append((float(nearness[best]), Meaning(word, labels[best])))
         self.sure = [m for score, m in sorted(found, key=lambda one: -one[0]) if score >= near]
         plain -= keys

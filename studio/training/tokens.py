@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import Regex, Tokenizer
@@ -48,7 +49,22 @@ def learn_tokenizer(texts: Iterable[str], vocabulary: int, window: int) -> Token
     return model(vocab=vocab, merges=merges, model_max_length=window)
 
 
-def reading(tokenizer: TokenizerOfClip, meant: Mapping[str, str]) -> TokenizerOfClip:
+@dataclass(frozen=True)
+class Elsewhere:
+    """A word that is read as another text only behind a word, if not those that are known there.
+
+    ``behind`` and ``before``: words behind or before which it stays as it is.
+    """
+
+    word: str
+    text: str
+    behind: frozenset[str]
+    before: frozenset[str] = frozenset()
+
+
+def reading(
+    tokenizer: TokenizerOfClip, meant: Mapping[str, str], elsewhere: Iterable[Elsewhere] = ()
+) -> TokenizerOfClip:
     """A copy that reads each of some phrases as another text, in any case, between other words.
 
     Where phrases overlap, that of more words is read. The texts that are meant must not hold
@@ -63,6 +79,11 @@ def reading(tokenizer: TokenizerOfClip, meant: Mapping[str, str]) -> TokenizerOf
     for (_, text), phrases in sorted(groups.items()):
         either = "|".join(map(re.escape, sorted(phrases, key=lambda one: (-len(one), one))))
         rules.append(Replace(Regex(rf"(?<![\w-])(?:{either})(?![\w-])"), text))
+    for one in elsewhere:
+        behind = "".join(rf"(?<!\b{re.escape(word)} )" for word in sorted(one.behind))
+        before = "".join(rf"(?! {re.escape(word)}\b)" for word in sorted(one.before))
+        rule = rf"(?<=\w ){behind}{re.escape(one.word)}(?![\w-]){before}"
+        rules.append(Replace(Regex(rule), one.text))
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.normalizer = Sequence([backend.normalizer, *rules])
     backend.no_padding()

@@ -2,13 +2,15 @@
 
 ``two stallions`` are read as ``two horses``, and ``a sedan`` as ``an automobile``, so the text
 tower and the U-Net, which stay as they are, draw from the other word just what they draw from the
-label. Words that captions hold are left alone: the tower has learned those itself.
+label. Words that captions hold are left alone where captions have them: the tower has learned those
+itself. Where they do not, what is the very same as a label is read as it: ``a red car`` as ``a red
+automobile``, but not ``a railway car``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import pairwise
 from pathlib import Path
@@ -24,11 +26,14 @@ from studio.training.options import TrainOptions
 from studio.training.recipe import Frozen, own_recipe, read
 from studio.training.scenes import BACKGROUNDS, HUES, Rng, SceneMaker, SceneMix
 from studio.training.teacher import Teacher
-from studio.training.tokens import reading
+from studio.training.tokens import Elsewhere, reading
 from studio.training.wording import LARGE, SMALL, caption, plural, with_article
 
 _ADJECTIVES = {*BACKGROUNDS, *HUES, *SMALL, *LARGE}
 """They are drawn: a ``blue tulip`` must not be read as a tulip."""
+
+
+_NONE: Mapping[str, str] = {}
 
 
 class VocabularyRecipe(Frozen):
@@ -51,19 +56,23 @@ class VocabularyRecipe(Frozen):
     kinds_of_look: frozenset[str] = frozenset()
 
 
-def readings(meanings: Iterable[Meaning], said: AbstractSet[str]) -> dict[str, str]:
+def readings(
+    meanings: Iterable[Meaning], said: AbstractSet[str], same: Mapping[str, str] = _NONE
+) -> dict[str, str]:
     """Phrases that captions do not hold, and what each is read as.
 
     Args:
         meanings: the surest first, which goes first where two are spelled alike.
         said: what captions hold.
+        same: words that are the very same as a label.
     """
     found: dict[str, str] = {}
     for meaning in meanings:
         if not _ADJECTIVES.isdisjoint(re.split("[ -]", meaning.word)):
             continue
         for word in _spellings(meaning.word):
-            for phrase, text in _forms(word, meaning.label, known=word in said):
+            known = word in said and word not in same
+            for phrase, text in _forms(word, meaning.label, known=known):
                 if phrase not in said:
                     found.setdefault(phrase, text)
     return found
@@ -79,6 +88,32 @@ def _forms(word: str, label: str, *, known: bool) -> Iterator[tuple[str, str]]:
     article = with_article(word).split()[0]
     if article in ("a", "an") and article != with_article(label).split()[0]:
         yield with_article(word), with_article(label)
+
+
+def elsewhere(
+    same: Mapping[str, str], said: AbstractSet[str], names: Iterable[str]
+) -> Iterator[Elsewhere]:
+    """Words that captions hold and that are the very same as a label, where captions do not.
+
+    Args:
+        names: labels and keywords: ``pickup`` stays as it is in a ``pickup truck``.
+    """
+    plurals = set(map(plural, same.values()))
+    words = {word for word in same.keys() & said if " " not in word} - _ADJECTIVES - plurals
+    behind = _neighbours(said, words)
+    before = _neighbours((" ".join(reversed(name.split())) for name in names), words)
+    for word in sorted(words):
+        yield Elsewhere(word, same[word], frozenset(behind[word]), frozenset(before[word]))
+
+
+def _neighbours(phrases: Iterable[str], words: Iterable[str]) -> dict[str, set[str]]:
+    """What stands right before each of the words in the phrases."""
+    found: dict[str, set[str]] = {word: set() for word in words}
+    for phrase in phrases:
+        for first, second in pairwise(phrase.split()):
+            if second in found:
+                found[second].add(first)
+    return found
 
 
 def _spellings(word: str) -> Iterator[str]:
@@ -112,7 +147,7 @@ def run(options: TrainOptions) -> None:
     if not (folder / "text_encoder").exists():
         raise StudioError(f"There is no text tower at {folder}.", valid="--set clip=FOLDER")
     maker = SceneMaker(Drawings.load(options.data), recipe.mix)
-    dictionary = maker.drawings.dictionary
+    dictionary, rows = maker.drawings.dictionary, maker.drawings.rows
     if dictionary is None:
         raise StudioError(f"{options.data} holds no dictionary.", valid="studio train data")
     tower, tokenizer = load_text(folder)
@@ -120,11 +155,18 @@ def run(options: TrainOptions) -> None:
     things = {
         word for word in dictionary.words if recipe.kinds_of_look.isdisjoint(dictionary.kinds(word))
     }
-    sure = Meanings(maker.drawings, Teacher(device), recipe.near, things).sure
+    found = Meanings(maker.drawings, Teacher(device), recipe.near, things)
     said = spoken(maker, recipe.captions, np.random.default_rng(recipe.seed))
     said |= recipe.looks | set(map(plural, recipe.looks))
-    meant = readings(sure, said)
+    meant = readings(found.sure, said, found.same)
+    names = {name for row in rows for name in (row.label["en"], *row.keywords.get("en", ()))}
+    names |= set(map(plural, names))
+    same = {word: label for word, label in found.same.items() if word not in recipe.looks}
+    also = tuple(elsewhere(same, said, names))
     weights = options.out / "weights"
     tower.save_pretrained(weights / "text_encoder")
-    reading(tokenizer, meant).save_pretrained(weights / "tokenizer")
-    print(f"{len(meant)} phrases are read as {len(set(meant.values()))} others", flush=True)
+    reading(tokenizer, meant, also).save_pretrained(weights / "tokenizer")
+    others = len(set(meant.values()))
+    print(
+        f"{len(meant)} phrases are read as {others} others, {len(also)} words at times", flush=True
+    )

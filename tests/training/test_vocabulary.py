@@ -12,8 +12,8 @@ from studio.training.dataset import Drawings
 from studio.training.meanings import Meaning
 from studio.training.models import Tokenizer
 from studio.training.scenes import SceneMaker, SceneMix
-from studio.training.tokens import learn_tokenizer, reading
-from studio.training.vocabulary import readings, spoken
+from studio.training.tokens import Elsewhere, learn_tokenizer, reading
+from studio.training.vocabulary import elsewhere, readings, spoken
 from tests.training.drawn import write_drawings
 
 CAPTIONS = ("a ball", "a round box, detailed", "a ball on a red background", "一个球")
@@ -64,6 +64,38 @@ def test_what_captions_hold_and_what_is_drawn_of_a_word_stays() -> None:
     assert readings(known, {"kitty"}) == {"kitties": "cats"}
     twice = [Meaning("nag", "horse"), Meaning("nag", "pest")]
     assert readings(twice, set()) == {"nag": "horse", "nags": "horses"}
+
+
+def test_a_known_word_that_is_the_same_as_a_label_is_read_where_captions_do_not_have_it() -> None:
+    same = {"car": "automobile", "pickup": "pickup truck", "red": "hue", "sedan": "automobile"}
+    said = {"car", "railway car", "pickup", "a pickup", "red", "railway", "truck", "pickup truck"}
+    names = {"railway car", "pickup truck", "automobile"}
+    assert {*elsewhere(same, said, names)} == {
+        Elsewhere("car", "automobile", frozenset({"railway"})),
+        Elsewhere("pickup", "pickup truck", frozenset({"a"}), frozenset({"truck"})),
+    }
+    assert readings([Meaning("car", "automobile")], said, same) == {
+        "cars": "automobiles", "a car": "an automobile",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("a red can", "a red ball"),
+        ("a tin can", "a tin can"),
+        ("a red can opener", "a red can opener"),
+        ("a red canopy", "a red canopy"),
+        ("a toucan", "a toucan"),
+        ("can", "can"),
+        ("a ball, can", "a ball, can"),
+    ],
+)
+def test_a_word_is_read_behind_words_unless_it_is_known_there(
+    tokenizer: Tokenizer, text: str, meant: str
+) -> None:
+    can = Elsewhere("can", "ball", frozenset({"tin"}), frozenset({"opener"}))
+    assert reading(tokenizer, {}, [can])(text).input_ids == tokenizer(meant).input_ids
 
 
 def test_what_captions_say_is_known(tmp_path: Path) -> None:
