@@ -115,7 +115,8 @@ class Meanings:
             trusted = (kinship >= KIND) | (spelled == letters(word))
             nearness = in_words + kinship + TRUSTED * trusted + in_texts
             best = int(nearness.argmax())
-            if kinship[best] > SAME - LESS_COMMON and (in_words + in_texts).argmax() == best:
+            commonest = kinship[best] > SAME - LESS_COMMON / 2
+            if commonest and (in_words + in_texts).argmax() == best:
                 self.same[word] = labels[best]
             found.append((float(nearness[best]), Meaning(word, labels[best])))
         self.sure = [m for score, m in sorted(found, key=lambda one: -one[0]) if score >= near]

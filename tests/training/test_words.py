@@ -84,6 +84,22 @@ def test_what_the_dictionary_calls_a_kind_of_a_label_means_it(drawings: Drawings
         assert meanings.synonyms == {means: ["sphere"]}
 
 
+@pytest.mark.parametrize(
+    ("senses", "same"),
+    [
+        ((("sphere", "ball"),), {"sphere": "ball"}),
+        ((("sphere", "box"),), {}),  # the encoder has it nearer to a ball
+        ((("sphere", "shape"), ("sphere", "ball")), {}),  # not in its commonest sense
+    ],
+)
+def test_what_the_dictionary_and_the_encoder_have_for_the_same_is_the_same(
+    drawings: Drawings, senses: tuple[tuple[str, ...], ...], same: dict[str, str]
+) -> None:
+    places = {str(place): Sense(words, ()) for place, words in enumerate(senses)}
+    knowing = replace(drawings, dictionary=Dictionary(places, {"sphere": tuple(places)}))
+    assert Meanings(knowing, cast(Teacher, Thesaurus()), near=0.5).same == same
+
+
 def test_the_surest_come_first_and_vectors_have_their_say(drawings: Drawings) -> None:
     class Unsure(Thesaurus):
         def words(self) -> list[str]:
@@ -241,7 +257,7 @@ def test_it_learns_to_pass_over_what_frames_a_caption(part: WordsPart) -> None:
     with torch.no_grad():
         known = part.known(tokenize(part.tokenizer, ["a box"])).last_hidden_state[0]
     before = F.mse_loss(states("draw me a box")[-8:], known[-8:])
-    learn(part, steps=200)
+    learn(part, steps=400)
     assert F.mse_loss(states("draw me a box")[-8:], known[-8:]) < 0.5 * before
 
 
