@@ -20,7 +20,7 @@ import torch.nn.functional as F  # noqa: N812
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from studio.colours import border_colour, plain_background
+from studio.colours import border_colour, on_background, plain_background
 from studio.errors import ModelError
 from studio.pipelines.fitting import opaque
 
@@ -112,7 +112,7 @@ class Scorer:
         style = self._likeliest(picture, _STYLES, lambda words: f"{thing}, {words}")[0].text
         shown = opaque(picture.convert("RGBA"))
         if plain_background(shown):
-            thing = _on_background(thing, border_colour(shown))
+            thing = on_background(thing, border_colour(shown))
         return f"{thing}, {style}"
 
     def _likeliest(
@@ -152,8 +152,3 @@ def _pixels(picture: Image.Image, side: int) -> Tensor:
     )
     values = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
     return values.view(side, side, 3).permute(2, 0, 1).float().div(127.5).sub(1)
-
-
-def _on_background(thing: str, colour: str) -> str:
-    article = "an" if colour == "orange" else "a"
-    return f"{thing} on {article} {colour} background"

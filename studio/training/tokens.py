@@ -68,7 +68,7 @@ def reading(
     """A copy that reads each of some phrases as another text, in any case, between other words.
 
     Where phrases overlap, that of more words is read. The texts that are meant must not hold
-    phrases of fewer words, which would be read as others once more.
+    phrases of fewer words, which would be read as others once more. ``elsewhere`` comes last.
 
     It is no ``CLIPTokenizer``, which makes its own normalizer whatever its file says.
     """

@@ -10,7 +10,7 @@ automobile``, but not ``a railway car``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import pairwise
 from pathlib import Path
@@ -31,9 +31,6 @@ from studio.training.wording import LARGE, SMALL, caption, plural, with_article
 
 _ADJECTIVES = {*BACKGROUNDS, *HUES, *SMALL, *LARGE}
 """They are drawn: a ``blue tulip`` must not be read as a tulip."""
-
-
-_NONE: Mapping[str, str] = {}
 
 
 class VocabularyRecipe(Frozen):
@@ -57,7 +54,7 @@ class VocabularyRecipe(Frozen):
 
 
 def readings(
-    meanings: Iterable[Meaning], said: AbstractSet[str], same: Mapping[str, str] = _NONE
+    meanings: Iterable[Meaning], said: AbstractSet[str], same: Container[str] = ()
 ) -> dict[str, str]:
     """Phrases that captions do not hold, and what each is read as.
 
@@ -158,10 +155,10 @@ def run(options: TrainOptions) -> None:
     found = Meanings(maker.drawings, Teacher(device), recipe.near, things)
     said = spoken(maker, recipe.captions, np.random.default_rng(recipe.seed))
     said |= recipe.looks | set(map(plural, recipe.looks))
-    meant = readings(found.sure, said, found.same)
     names = {name for row in rows for name in (row.label["en"], *row.keywords.get("en", ()))}
     names |= set(map(plural, names))
     same = {word: label for word, label in found.same.items() if word not in recipe.looks}
+    meant = readings(found.sure, said, same)
     also = tuple(elsewhere(same, said, names))
     weights = options.out / "weights"
     tower.save_pretrained(weights / "text_encoder")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TypeVar
 
+from studio import colours
 from studio.training.dataset import Drawing
 from studio.training.faces import ACCESSORIES, HAIR, HAIR_COLOURS, Face
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Rng, Scene, mirrored
@@ -68,7 +69,7 @@ def on_background(text: str, colour: str, *, chinese: bool = False) -> str:
     """``a fox`` -> ``a fox on a blue background``; ``狐狸`` -> ``蓝色背景上的狐狸``."""
     if chinese:
         return f"{BACKGROUNDS[colour][0]}背景上的{text}"
-    return f"{text} on {with_article(colour)} background"
+    return colours.on_background(text, colour)
 
 
 def with_hue(noun: str, hue: str) -> str:
