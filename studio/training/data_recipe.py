@@ -50,6 +50,13 @@ class Style(Frozen):
     without: tuple[str, ...] = ()
 
 
+class IconSet(Frozen):
+    """A package of icons of one colour, joined by name."""
+
+    package: str
+    family: str = Field("", description="of the styles that it shares its geometry with")
+
+
 class DataRecipe(Frozen):
     """Everything that decides what is in the file of drawings."""
 
@@ -67,6 +74,8 @@ class DataRecipe(Frozen):
     dictionary: str | None = Field(None, description="package with WordNet's files")
     vectors: str | None = Field(None, description="package with word vectors, as JSON")
     styles: tuple[Style, ...] = Field(min_length=1)
+    silhouettes: tuple[IconSet, ...] = ()
+    silhouette_side: int = Field(64, ge=8, le=256, description="in pixels")
     without_groups: frozenset[str] = frozenset()
     without_subgroups: frozenset[str] = frozenset()
     keep: frozenset[str] = Field(frozenset(), description="labels kept all the same")

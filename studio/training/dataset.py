@@ -17,6 +17,7 @@ from PIL import Image
 from studio.errors import ModelError
 from studio.training.dictionary import Dictionary
 from studio.training.faces import FaceParts
+from studio.training.silhouettes import MEMBERS, Silhouettes
 from studio.training.vectors import WordVectors
 
 _EXTRAS = ("faces.json", "nouns.json", "vectors.bin")
@@ -46,13 +47,14 @@ class Drawing:
 @dataclass(frozen=True)
 class Drawings:
     """All drawings of a file: ``rows`` and, in their order, ``pixels`` uint8 [N, H, W, 4] RGBA;
-    the parts of cartoon faces, a dictionary and word vectors where it has them."""
+    the parts of cartoon faces, a dictionary, word vectors, silhouettes where it has them."""
 
     rows: tuple[Drawing, ...]
     pixels: npt.NDArray[np.uint8]
     faces: FaceParts | None = None
     dictionary: Dictionary | None = None
     vectors: WordVectors | None = None
+    silhouettes: Silhouettes | None = None
 
     @classmethod
     def load(cls, path: Path, *, threads: int = 2) -> Drawings:
@@ -73,12 +75,14 @@ class Drawings:
                     lack = f"the picture of {missing[0]!r}" if missing else "any drawing"
                     raise ModelError(f"The file of drawings {path} lacks {lack}.", valid=_REMEDY)
                 encoded = [archive.read(_picture(row)) for row in rows]
-                held = {name: archive.read(name) for name in _EXTRAS if name in names}
+                held = {name: archive.read(name) for name in (*_EXTRAS, *MEMBERS) if name in names}
                 faces, nouns, vectors = map(held.get, _EXTRAS)
+                index, shapes = map(held.get, MEMBERS)
                 extras = (
                     FaceParts.from_json(faces) if faces else None,
                     Dictionary.from_json(nouns) if nouns else None,
                     WordVectors.from_bytes(vectors) if vectors else None,
+                    Silhouettes.from_members(index, shapes) if index and shapes else None,
                 )
         except (zipfile.BadZipFile, KeyError, OSError, ValueError) as error:
             raise ModelError(

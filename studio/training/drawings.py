@@ -2,8 +2,9 @@
 
 The file is a plain zip. ``drawings.jsonl`` has one row a drawing, ``drawings/<id>.webp`` its
 picture (RGBA, the subject centred), ``faces.json`` the parts of faces, ``nouns.json`` the nouns of
-the dictionary, ``vectors.bin`` word vectors, ``recipe.yaml`` the recipe with the digests of what
-was used, ``credits.md`` whom to thank. The same recipe gives the same bytes.
+the dictionary, ``vectors.bin`` word vectors, ``silhouettes.*`` icons of one colour, ``recipe.yaml``
+the recipe with the digests of what was used, ``credits.md`` whom to thank. The same recipe gives
+the same bytes.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import hashlib
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
@@ -28,6 +30,7 @@ from studio.training.dictionary import Dictionary
 from studio.training.faces import FaceParts
 from studio.training.icons import read_icons
 from studio.training.rendering import Rendered, Task, render
+from studio.training.silhouettes import collect
 from studio.training.sources import Source, fetch
 from studio.training.vectors import WordVectors
 
@@ -82,7 +85,8 @@ def prepare(
     """
     start = monotonic()
     cells, sources = read_cells(recipe, cache)
-    extras = _extras(recipe, sources, [cell.concept for cell in cells])
+    concepts = {plain_code(cell.concept.code): cell.concept for cell in cells}
+    extras = _extras(recipe, sources, concepts)
     tasks = [Task(cell.source, recipe.size, recipe.fill, recipe.quality) for cell in cells]
     rows, pictures, broken = [], {}, []
     for index, (cell, drawn) in enumerate(zip(cells, _render(tasks, processes), strict=True)):
@@ -126,8 +130,7 @@ def read_cells(
         sources[recipe.package(recipe.keywords).name],
         recipe,
     )
-    coded = [sources[style.package] for style in recipe.styles if style.naming == "code"]
-    names = name_index(concepts, coded)
+    names = _names(recipe, sources, concepts)
     cells = [
         cell
         for style in recipe.styles
@@ -136,6 +139,13 @@ def read_cells(
     if not cells:
         raise StudioError(f"The data recipe {recipe.name!r} keeps no drawing at all.")
     return cells, sources
+
+
+def _names(
+    recipe: DataRecipe, sources: Mapping[str, Source], concepts: Mapping[str, Concept]
+) -> dict[str, str]:
+    coded = [sources[style.package] for style in recipe.styles if style.naming == "code"]
+    return name_index(concepts, coded)
 
 
 def _cells(
@@ -170,11 +180,13 @@ def _render(tasks: list[Task], processes: int) -> Iterator[Rendered | None]:
 
 
 def _extras(
-    recipe: DataRecipe, sources: Mapping[str, Source], concepts: Iterable[Concept]
+    recipe: DataRecipe, sources: Mapping[str, Source], concepts: Mapping[str, Concept]
 ) -> dict[str, bytes]:
     """The members of the file beside rows and pictures, by name."""
     found: dict[str, bytes] = {}
-    texts = {word for one in concepts for word in (one.label["en"], *one.keywords.get("en", ()))}
+    texts = {
+        word for one in concepts.values() for word in (one.label["en"], *one.keywords.get("en", ()))
+    }
     if recipe.faces:
         parts = FaceParts.read(sources[recipe.package(recipe.faces).name])
         found["faces.json"] = parts.to_json().encode()
@@ -185,6 +197,11 @@ def _extras(
     if recipe.vectors:
         vectors = WordVectors.read(sources[recipe.package(recipe.vectors).name], texts)
         found["vectors.bin"] = vectors.to_bytes()
+    if recipe.silhouettes:
+        names = _names(recipe, sources, concepts)
+        heldout = partial(is_heldout, share=recipe.heldout)
+        drawn = collect(recipe, sources, concepts, names, heldout)
+        found |= drawn.to_members()
     return found
 
 

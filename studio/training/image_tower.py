@@ -3,7 +3,8 @@
 The tower is the small sister of the ResNets of Radford et al. 2021: few drawings teach a
 convolutional network more than a transformer. The text tower stays as it is. Beside the contrast of
 pictures and captions, every picture of one kind of thing is told apart from all labels at once.
-Pictures are turned, moved and scaled a little, and some are blurred, as those that mini draws are.
+Silhouettes of the same things, painted, show it more shapes than the drawings have. Pictures are
+turned, moved, scaled and coloured a little, and some are blurred, as those that mini draws are.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from studio.training.dataset import Drawings
 from studio.training.loop import Batch, Losses, fit
 from studio.training.models import Clip, TextEncoder, Tokenizer
 from studio.training.options import TrainOptions
+from studio.training.painting import smaller, with_silhouettes
 from studio.training.recipe import Frozen, Recipe
 from studio.training.scenes import Placed, Rng, Scene, SceneMaker, SceneMix
 from studio.training.vae import tile, to_tensor
@@ -55,6 +57,8 @@ class ImageTowerRecipe(Recipe):
         blurred: share of the pictures that are blurred.
         erased: share of the pictures of which a part is left out.
         smoothing: share of certainty that is spread over all labels.
+        mixed: share of the batches whose pictures are mixed two by two, and their labels with them
+            (H. Zhang et al. 2018, mixup).
     """
 
     shape: ImageTowerShape = ImageTowerShape()
@@ -64,6 +68,7 @@ class ImageTowerRecipe(Recipe):
     blurred: float = 0.5
     erased: float = 0.0
     smoothing: float = 0.1
+    mixed: float = 0.0
 
 
 class ImageTowerObjective(nn.Module):
@@ -86,21 +91,36 @@ class ImageTowerObjective(nn.Module):
 
     def forward(self, pictures: Tensor, captions: Tensor, right: Tensor) -> Losses:
         """Pictures [B, 3, S, S] in [-1, 1], tokens of captions [B, T], places of labels [B]."""
-        seen = self.visual(erased(varied(pictures, self.recipe.blurred), self.recipe.erased))
+        pictures = erased(varied(pictures, self.recipe.blurred), self.recipe.erased)
+        share, other = 1.0, torch.arange(len(pictures), device=pictures.device)
+        if torch.rand(()) < self.recipe.mixed:
+            share, other = _share(), torch.randperm(len(pictures), device=pictures.device)
+            pictures = pictures[other].lerp(pictures, share)
+        seen = self.visual(pictures)
         with torch.autocast(pictures.device.type, enabled=False):
             shown = F.normalize(seen.float(), dim=-1)
             names = F.normalize(self.labels @ self.projection, dim=-1)
             asked = F.normalize(self.read(captions) @ self.projection, dim=-1)
             scale = self.logit_scale.exp().clamp(max=100)
             logits = scale * shown @ names.T
-            naming = F.cross_entropy(
-                logits, right, ignore_index=NOTHING, label_smoothing=self.recipe.smoothing
+            own, others = (
+                F.cross_entropy(
+                    logits, asked_for, ignore_index=NOTHING, label_smoothing=self.recipe.smoothing
+                )
+                for asked_for in (right, right[other])
             )
+            naming = share * own + (1 - share) * others
             contrast = self.clip_loss(shown, asked, scale)
         with torch.no_grad():
             named = (logits.argmax(1) == right)[right != NOTHING].float().mean()
         loss = naming + self.recipe.contrast * contrast
         return {"loss": loss, "naming": naming, "contrast": contrast, "named": named}
+
+
+def _share() -> float:
+    """How much of a mixed picture is its own, so that its caption still tells most of it."""
+    share = float(torch.distributions.Beta(0.4, 0.4).sample())
+    return max(share, 1 - share)
 
 
 class ImageTowerPart:
@@ -112,6 +132,8 @@ class ImageTowerPart:
     ) -> None:  # fmt: skip
         self.clip, self.text_encoder, self.tokenizer = clip, text_encoder, tokenizer
         self.recipe, self.maker = recipe, maker
+        # So convolutions take three quarters of the time on a CPU.
+        clip.visual.to(memory_format=torch.channels_last)
         labels = sorted({row.label["en"] for row in maker.drawings.rows})
         self.place = {label: n for n, label in enumerate(labels)}
         read = self.read(self.tokens([with_article(label) for label in labels]))
@@ -146,7 +168,10 @@ class ImageTowerPart:
     @torch.no_grad()
     def read(self, tokens: Tensor) -> Tensor:
         """What the text tower makes of tokens [B, T], before the projection: [B, D]."""
-        pooled: Tensor = self.text_encoder(tokens.to(self.text_encoder.device)).pooler_output
+        # No token looks at later ones, so what stands behind the last end is not read.
+        ends = (tokens == self.text_encoder.config.eos_token_id).int().argmax(1)
+        tokens = tokens[:, : int(ends.max()) + 1].to(self.text_encoder.device)
+        pooled: Tensor = self.text_encoder(tokens).pooler_output
         return pooled
 
     def save(self, folder: Path) -> None:
@@ -198,7 +223,7 @@ def towers(shape: ImageTowerShape, text_encoder: TextEncoder) -> dict[str, objec
 
 def varied(pictures: Tensor, share: float) -> Tensor:
     """Pictures [B, 3, S, S] turned, moved, scaled, coloured a little; a share of them blurred."""
-    seen = moved(pictures)
+    seen = recoloured(moved(pictures))
     soft = torch.rand(len(pictures), device=pictures.device) < share
     # One blur for every eighth picture: as many small operations as a GPU can bear.
     for some in torch.arange(len(pictures), device=pictures.device).chunk(_BLURS):
@@ -211,21 +236,28 @@ _BLURS = 8
 
 
 def moved(pictures: Tensor) -> Tensor:
-    """Each turned by up to 10 degrees, moved by 8% of its side, made 20% smaller to 10% larger on
-    white, and up to 10% darker and 20% greyer."""
+    """Each turned by up to 17 degrees, sheared by 15%, moved by 8% of its side, made 30% smaller to
+    10% larger on white, and up to 10% darker and 20% greyer."""
     count, device = len(pictures), pictures.device
-    angle, scale, x, y, dark, grey = (
+    angle, shear, scale, x, y, dark, grey = (
         low + (high - low) * torch.rand(count, device=device)
         for low, high in (
-            (-0.17, 0.17), (0.8, 1.1), (-0.16, 0.16), (-0.16, 0.16), (0.0, 0.1), (0.0, 0.2)
+            (-0.3, 0.3), (-0.15, 0.15), (0.7, 1.1), (-0.16, 0.16), (-0.16, 0.16),
+            (0.0, 0.1), (0.0, 0.2),
         )
     )  # fmt: skip
     cosine, sine = angle.cos() / scale, angle.sin() / scale
-    turn = torch.stack([cosine, -sine, x, sine, cosine, y], 1).view(count, 2, 3)
+    turn = torch.stack([cosine, shear - sine, x, sine, cosine, y], 1).view(count, 2, 3)
     grid = F.affine_grid(turn, list(pictures.shape), align_corners=False)
     turned = F.grid_sample(pictures - 1, grid, align_corners=False) + 1
     faded = torch.lerp(turned, turned.mean(1, keepdim=True), grey.view(-1, 1, 1, 1))
     return torch.lerp(faded, -torch.ones_like(faded), dark.view(-1, 1, 1, 1))
+
+
+def recoloured(pictures: Tensor) -> Tensor:
+    """Pictures [B, 3, S, S]; each takes up to 15% more or less of every colour away from white."""
+    gain = 0.85 + 0.3 * torch.rand(len(pictures), 3, 1, 1, device=pictures.device)
+    return ((pictures - 1) * gain + 1).clamp(min=-1)
 
 
 def blurred(pictures: Tensor) -> Tensor:
@@ -265,7 +297,9 @@ def run(options: TrainOptions) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     text_encoder, tokenizer = load_text(recipe.text)
     text_encoder.to(device).requires_grad_(False)
-    maker = SceneMaker(Drawings.load(options.data), recipe.mix)
+    drawings = smaller(Drawings.load(options.data), recipe.shape.side)
+    drawings = with_silhouettes(drawings, np.random.default_rng(recipe.loop.seed))
+    maker = SceneMaker(drawings, recipe.mix)
     torch.manual_seed(recipe.loop.seed)
     clip = open_clip.CLIP(**towers(recipe.shape, text_encoder))
     if options.init_from:

@@ -56,6 +56,18 @@ def render(task: Task) -> Rendered | None:
     return Rendered(out.getvalue(), dominant_hue(pixels))
 
 
+def silhouette(source: str | bytes, side: int, fill: float) -> npt.NDArray[np.uint8] | None:
+    """How much an icon covers, its colours aside: uint8 [side, side]; None where it is broken.
+
+    Raises:
+        UnavailableError: the SVG renderer is not installed.
+    """
+    subject = _subject(source, side * _OVERSAMPLING)
+    if subject is None:
+        return None
+    return _straight(_centred(subject, side, round(side * fill)))[..., 3]
+
+
 def _subject(source: str | bytes, side: int) -> npt.NDArray[np.float32] | None:
     """What is visible in the picture drawn at ``side`` pixels; None where there is nothing."""
     picture = _premultiplied(source, side)

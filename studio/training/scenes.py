@@ -33,6 +33,9 @@ _CHINESE = {
     "yellow": "黄色", "green": "绿色", "blue": "蓝色", "light blue": "浅蓝色", "purple": "紫色",
     "pink": "粉色", "brown": "棕色",
 }  # fmt: skip
+COLOUR_WORD = re.compile(
+    r"\b(red|orange|yellow|green|blue|purple|pink|brown|black|white|gray|grey)\b ?"
+)
 BACKGROUNDS = {name: (_CHINESE[name], rgb) for name, rgb in COLOURS.items()}
 HUES: dict[str, tuple[str, int]] = {
     "red": ("红色", 0),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TypeVar
 
 from studio import colours
 from studio.training.dataset import Drawing
 from studio.training.faces import ACCESSORIES, HAIR, HAIR_COLOURS, Face
-from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Rng, Scene, mirrored
+from studio.training.scenes import BACKGROUNDS, COLOUR_WORD, COUNTS, HUES, Rng, Scene, mirrored
 
 T = TypeVar("T")
-_COLOUR_WORD = re.compile(
-    r"\b(red|orange|yellow|green|blue|purple|pink|brown|black|white|gray|grey)\b ?"
-)
 _BARE = {
     "rice",
     "bread",
@@ -74,7 +70,7 @@ def on_background(text: str, colour: str, *, chinese: bool = False) -> str:
 
 def with_hue(noun: str, hue: str) -> str:
     """``red apple``, ``green`` -> ``green apple``."""
-    return f"{hue} {_COLOUR_WORD.sub('', noun)}"
+    return f"{hue} {COLOUR_WORD.sub('', noun)}"
 
 
 def plural(noun: str) -> str:
@@ -114,10 +110,11 @@ def caption(
     if rng.random() < 0.5:
         scene = mirrored(scene)
     shown = [rows[placed.drawing] for placed in scene.placed]
-    named = _named(scene, shown[0].style, house_style)
+    words = (PIXEL_ART[0],) if scene.kind == "pixel" else shown[0].style_words
+    named = _named(scene, shown[0].style, house_style) if words else 0.0
     if rng.random() < chinese and all(row.label.get("zh") for row in shown):
         return _chinese(scene, shown, rng, named)
-    style = PIXEL_ART[0] if scene.kind == "pixel" else one_of(rng, shown[0].style_words)
+    style = one_of(rng, words) if words and scene.kind != "pixel" else "".join(words)
     text = _english(scene, shown, rng)
     if scene.background != "white" or rng.random() < 0.05:
         text = on_background(text, scene.background)

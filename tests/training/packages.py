@@ -56,6 +56,20 @@ def write_vectors(folder: Path) -> Package:
     return Package(name="near", version="1.0.0", licence="MIT", credit="us", sha256=None)
 
 
+def write_icons(folder: Path) -> Package:
+    """Write a set of icons of one colour into ``folder``; return its package."""
+    places = {"cat": 0, "cat-outline": 1, "cat-solid-2": 2, "cat-variant": 3, "chair": 4}
+    icons = {
+        "icons": {name: _shape("currentColor", x) for name, x in places.items()},
+        "aliases": {"rocket-fill": {"parent": "chair"}},
+        "width": 8,
+        "height": 8,
+    }
+    info = {"license": {"spdx": "MIT"}}
+    _archive(folder, "icons", "MIT", {"icons.json": icons, "info.json": info})
+    return Package(name="icons", version="1.0.0", licence="MIT", credit="us", sha256=None)
+
+
 def write_packages(folder: Path, *, licence: str = "MIT") -> DataRecipe:
     """Write captions and two packages of drawings into ``folder``; return their recipe."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -51,6 +51,15 @@ def test_background_and_style_are_named() -> None:
     assert said == {"a fox on a blue background", "a fox on a blue background, flat style"}
 
 
+def test_what_has_no_word_for_its_style_goes_without() -> None:
+    rows = (replace(ROWS[0], style_words=()),)
+    rng = np.random.default_rng(0)
+    scene = Scene("background", (Placed(0),), background="blue")
+    said = {caption(scene, rows, rng, chinese=0.3) for _ in range(200)}
+    assert {"a fox on a blue background"} == {text for text in said if text.isascii()}
+    assert not any("，" in text for text in said)
+
+
 def test_only_the_house_style_goes_unnamed() -> None:
     rows = (row("fox", "狐狸"), replace(row("cat", "猫"), style="noto", style_words=("detailed",)))
     rng = np.random.default_rng(0)
