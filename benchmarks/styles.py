@@ -20,7 +20,8 @@ from benchmarks.checks import nearest_drawing, on_cells
 from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery
 from benchmarks.trials import Case, Trial, one_by_one, some
-from studio.training.scenes import CELLS, Placed, Scene, SceneMaker
+from studio.training.recolouring import CELLS
+from studio.training.scenes import Placed, Scene, SceneMaker
 from studio.training.vae import to_pixels, to_tensor
 from studio.training.wording import PIXEL_ART, with_article
 

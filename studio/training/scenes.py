@@ -6,7 +6,6 @@ pairs, hues) ground the words that no single drawing can teach.
 
 from __future__ import annotations
 
-import colorsys
 import hashlib
 import re
 from collections import Counter
@@ -20,9 +19,10 @@ from PIL import Image
 from pydantic import Field
 
 from studio.colours import COLOURS
-from studio.training.dataset import Drawing, Drawings
+from studio.training.dataset import Drawings
 from studio.training.faces import HAIR, HAIR_COLOURS, Face
 from studio.training.recipe import Frozen
+from studio.training.recolouring import pixel_art, recolour, shade
 
 Rng = np.random.Generator
 Kind = Literal["plain", "background", "hue", "size", "count", "pair", "face", "pixel"]
@@ -46,8 +46,6 @@ HUES: dict[str, tuple[str, int]] = {
     "purple": ("紫色", 275),
     "pink": ("粉色", 330),
 }
-CELLS, CELL_COLOURS = 16, 24
-"""Of pixel art: cells a side (one to a latent of an f8 VAE at 128 pixels), and colours at most."""
 COUNTS = {2: ("two", "两个"), 3: ("three", "三个"), 4: ("four", "四个"), 5: ("five", "五个")}
 
 
@@ -204,7 +202,7 @@ class SceneMaker:
         """The scene drawn: uint8 [S, S, 3], S the side of the drawings."""
         side = self.drawings.pixels.shape[1]
         canvas = Image.new(
-            "RGB", (side, side), _shade(BACKGROUNDS[scene.background][1], scene.background, rng)
+            "RGB", (side, side), shade(BACKGROUNDS[scene.background][1], scene.background, rng)
         )
         if scene.face:
             assert self.drawings.faces is not None
@@ -215,7 +213,7 @@ class SceneMaker:
             if placed.mirrored:
                 picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             if scene.hue:
-                picture = _recolour(picture, self.drawings.rows[placed.drawing], HUES[scene.hue][1])
+                picture = recolour(picture, self.drawings.rows[placed.drawing], HUES[scene.hue][1])
             extent = max(8, round(side * placed.size))
             if extent != side:
                 picture = (
@@ -225,7 +223,7 @@ class SceneMaker:
                 )
             corner = (round(placed.x * side - extent / 2), round(placed.y * side - extent / 2))
             canvas.paste(picture, corner, picture)
-        return np.asarray(_pixel_art(canvas) if scene.kind == "pixel" else canvas)
+        return np.asarray(pixel_art(canvas) if scene.kind == "pixel" else canvas)
 
 
 def _pick(rng: Rng, cumulative: npt.NDArray[np.float64]) -> int:
@@ -234,38 +232,6 @@ def _pick(rng: Rng, cumulative: npt.NDArray[np.float64]) -> int:
 
 def _name(rng: Rng, named: Mapping[str, object]) -> str:
     return list(named)[int(rng.integers(len(named)))]
-
-
-def _shade(rgb: tuple[int, int, int], name: str, rng: Rng) -> tuple[int, int, int]:
-    """The colour with a little variation, so that the word means a range and not one value."""
-    if name == "white":
-        return rgb
-    h, s, v = colorsys.rgb_to_hsv(*(c / 255 for c in rgb))
-    grey = s < 0.1
-    h += 0.0 if grey else float(rng.normal(0, 0.012))
-    s = s if grey else float(np.clip(s + rng.normal(0, 0.06), 0, 1))
-    v = float(np.clip(v + rng.normal(0, 0.04), 0, 1))
-    r, g, b = colorsys.hsv_to_rgb(h % 1, s, v)
-    return round(255 * r), round(255 * g), round(255 * b)
-
-
-def _recolour(picture: Image.Image, row: Drawing, hue: int) -> Image.Image:
-    """Turn the whole colour circle so that the drawing's own hue becomes ``hue`` (degrees)."""
-    assert row.hue is not None
-    alpha = picture.getchannel("A")
-    h, s, v = picture.convert("RGB").convert("HSV").split()
-    turn = round((hue - row.hue) / 360 * 256) % 256
-    turned = np.asarray(h).astype(np.int16) + turn
-    h = Image.fromarray((turned % 256).astype(np.uint8))
-    out = Image.merge("HSV", (h, s, v)).convert("RGBA")
-    out.putalpha(alpha)
-    return out
-
-
-def _pixel_art(picture: Image.Image) -> Image.Image:
-    """The picture in a few large cells of few colours."""
-    cells = picture.resize((CELLS, CELLS), Image.Resampling.BOX).quantize(CELL_COLOURS)
-    return cells.convert("RGB").resize(picture.size, Image.Resampling.NEAREST)
 
 
 def _grid(rng: Rng, drawing: int, count: int) -> tuple[Placed, ...]:
