@@ -59,9 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scores, right = [], []
     for seed in range(options.candidates):
         pictures = draw(prompts, options.model, seed=seed)
-        scores.append(
-            [scorer.score(one, text) for one, text in zip(pictures, prompts, strict=True)]
-        )
+        pairs = zip(pictures, prompts, strict=True)
+        scores.append([float(scorer.sureness([one], text)[0]) for one, text in pairs])
         right.append(np.asarray(ranks(extract(pictures), prototypes, asked)) == 0)
     scored, shown = np.array(scores), np.stack(right)
     print(f"any candidate: {shown.mean():.3f}  one of all: {shown.any(0).mean():.3f}")

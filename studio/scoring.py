@@ -8,6 +8,7 @@ It knows drawings of everyday things, not photographs.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +29,8 @@ _STYLES = (
     "3d render", "flat style", "detailed", "gradient style", "simple cartoon style", "blob style",
     "outlined cartoon style",
 )  # fmt: skip
+
+_SIDES = re.compile(r"\b(left|right)\b|[左右]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,30 @@ class Scorer:
     def ranked(self, pictures: Sequence[Image.Image], text: str) -> tuple[int, ...]:
         """Places of the pictures, the one that shows the text best first.
 
-        So DALL-E chose among its candidates (A. Ramesh et al. 2021).
+        So DALL-E chose among its candidates (A. Ramesh et al. 2021), here by :meth:`sureness`: one
+        text is nearer to all pictures of some thing, and a candidate that looks like another thing
+        as much as like its own is the worse one.
         """
-        near = self.similarities(pictures, [text])[:, 0]
-        return tuple(near.argsort(descending=True, stable=True).tolist())
+        return tuple(self.sureness(pictures, text).argsort(descending=True, stable=True).tolist())
+
+    def sureness(self, pictures: Sequence[Image.Image], text: str) -> Tensor:
+        """How sure it is that each picture shows the text, not an everyday thing unnamed there.
+
+        A picture and its mirror image count alike, unless the text tells sides.
+
+        Returns:
+            log-probabilities [pictures], at most 0.
+        """
+        shown = self._shown(pictures)
+        if not _SIDES.search(text):
+            mirrored = self._shown([ImageOps.mirror(picture) for picture in pictures])
+            shown = F.normalize(shown + mirrored, dim=-1)
+        labels = everyday_labels()
+        named = torch.tensor([_without_article(label) in text.lower() for label in labels])
+        scale = self._model.logit_scale.exp().clamp(max=100)
+        rivals = (scale * shown @ self._said(labels).T).masked_fill(named, float("-inf"))
+        asked = scale * shown @ self._said((text,)).T
+        return torch.cat([asked, rivals], 1).log_softmax(1)[:, 0]
 
     def describe(self, picture: Image.Image, *, most: int = 5) -> tuple[Guess, ...]:
         """The likeliest of the everyday things in ``configs/clip/labels.txt``, best first."""
@@ -136,6 +159,10 @@ class Scorer:
     def _shown(self, pictures: Sequence[Image.Image]) -> Tensor:
         pixels = torch.stack([_pixels(picture, self._side) for picture in pictures])
         return F.normalize(self._model.encode_image(pixels), dim=-1)
+
+
+def _without_article(label: str) -> str:
+    return label.removeprefix("a ").removeprefix("an ")
 
 
 @cache

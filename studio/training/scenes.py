@@ -63,7 +63,7 @@ class SceneMix(Frozen):
     mirrored: float = 0.0  # share of drawings shown mirrored, so that none is all that is learned
     smallest: float = 1.0  # a drawing alone is shown at any size from this one to 1
     everyday: float = 3.0  # weight of a drawing of an everyday thing against any other
-    known: float = 0.0  # exponent: how much more a thing weighs that many sets of drawings show
+    known: float = 0.0  # exponent: how much more (or less) a thing of many drawings weighs
     styles: dict[str, float] = Field(default_factory=dict)  # weight of a style, 1 where not named
 
 

@@ -52,6 +52,11 @@ def test_the_card_credits_every_source() -> None:
         "Streamline",
         "Emojibase",
         "Ashley Seo",
+        "Phosphor",
+        "Pictogrammers",
+        "480 Design",
+        "Dave Gandy",
+        "Mapbox",
     ):
         assert who in card
 

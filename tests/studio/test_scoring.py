@@ -45,12 +45,40 @@ def test_colours_are_told_apart(scorer: Scorer) -> None:
     assert scorer.similarities(pictures, texts).argmax(1).tolist() == [0, 1, 2, 3]
 
 
-def test_ranking_is_by_similarity(scorer: Scorer) -> None:
+def test_ranking_is_by_sureness(scorer: Scorer) -> None:
     pictures = [circle("orange", ground) for ground in ("white", "blue", "black")]
-    near = [scorer.score(picture, "a ball on a blue background") for picture in pictures]
+    sure = scorer.sureness(pictures, "a ball on a blue background").tolist()
     order = scorer.ranked(pictures, "a ball on a blue background")
-    assert [near[place] for place in order] == sorted(near, reverse=True)
+    assert [sure[place] for place in order] == sorted(sure, reverse=True)
     assert order[0] == 1
+    assert max(sure) <= 0
+
+
+def half(side: str) -> Image.Image:
+    """A ring in one half: its mirror image is the same ring in the other."""
+    image = Image.new("RGB", (128, 128), "white")
+    left = 4 if side == "left" else 68
+    ImageDraw.Draw(image).ellipse((left, 36, left + 55, 91), outline="gold", width=8)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("text", "alike"), [("a ring", True), ("a ring on the left", False), ("左边的戒指", False)]
+)
+def test_mirror_images_are_alike_unless_sides_are_told(
+    scorer: Scorer, text: str, alike: bool
+) -> None:
+    left, right = scorer.sureness([half("left"), half("right")], text).tolist()
+    assert (abs(left - right) < 1e-3) == alike
+
+
+def test_what_the_text_names_is_no_rival_of_it(scorer: Scorer) -> None:
+    """Asked for a label it is as sure as of that guess; as its own rival it would be less so."""
+    picture = circle("red")  # which is its own mirror image
+    likeliest = scorer.describe(picture, most=1)[0]
+    sure = float(scorer.sureness([picture], likeliest.text)[0].exp())
+    assert sure == pytest.approx(likeliest.share, abs=0.01)
+    assert float(scorer.sureness([picture], "a whale")[0].exp()) < 0.01
 
 
 def test_ranking_puts_the_asked_background_first_for_most_balls(scorer: Scorer) -> None:
