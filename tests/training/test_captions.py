@@ -48,6 +48,7 @@ def test_the_recipe_in_the_box_is_whole() -> None:
     used = {recipe.package(style.package).name for style in recipe.styles}
     used |= {recipe.labels, recipe.keywords}
     used |= {extra or "none" for extra in (recipe.faces, recipe.dictionary, recipe.vectors)}
+    used |= {icons.package for icons in recipe.silhouettes}
     assert used == {p.name for p in recipe.packages}
     assert len({style.id for style in recipe.styles}) == len(recipe.styles)
 
