@@ -12,19 +12,10 @@ import torch
 from studio.training.clip import ClipShape, load, to_transformers
 from studio.training.clip import towers as clip_towers
 from studio.training.dataset import Drawings
-from studio.training.image_tower import (
-    NOTHING,
-    ImageTowerPart,
-    ImageTowerRecipe,
-    blurred,
-    erased,
-    moved,
-    recoloured,
-    towers,
-    varied,
-)
+from studio.training.image_tower import NOTHING, ImageTowerPart, ImageTowerRecipe, towers
 from studio.training.scenes import SceneMaker
 from studio.training.tokens import learn_tokenizer
+from studio.training.variation import blurred, erased, moved, recoloured, varied
 from tests.training.drawn import write_drawings
 
 TEXT = ClipShape(
