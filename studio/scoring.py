@@ -118,8 +118,8 @@ class Scorer:
         if not _SIDES.search(text):
             mirrored = self._shown([ImageOps.mirror(picture) for picture in pictures])
             shown = F.normalize(shown + mirrored, dim=-1)
-        labels = everyday_labels()
-        named = torch.tensor([_without_article(label) in text.lower() for label in labels])
+        labels, lower = everyday_labels(), text.lower()
+        named = torch.tensor([_without_article(label) in lower for label in labels])
         scale = self._model.logit_scale.exp().clamp(max=100)
         rivals = (scale * shown @ self._said(labels).T).masked_fill(named, float("-inf"))
         asked = scale * shown @ self._said((text,)).T

@@ -65,7 +65,7 @@ def erased(pictures: Tensor, share: float) -> Tensor:
 
     Z. Zhong et al. 2020, Random Erasing Data Augmentation.
     """
-    if not share:  # no number is drawn, so that runs without it are what they were
+    if not share:
         return pictures
     count, device, side = len(pictures), pictures.device, pictures.shape[-1]
     size, x, y, chance = torch.rand(4, count, 1, 1, device=device)
