@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
+
+_CHARACTER = re.compile("[^¡-¿Ā-Ń][¡-¿Ā-Ń]*")
+"""A character as byte-level BPE writes it: its first byte, and those that continue it. Two that
+differ may begin alike."""
 
 
 def places(
@@ -41,10 +46,12 @@ def places_in_chinese(
     of = [n for n, token in enumerate(meant) for _ in token]
     token_at = [n for n, token in enumerate(said) for _ in token]
     found = [-1] * len(said)
-    matcher = SequenceMatcher(None, "".join(said), "".join(meant), autojunk=False)
+    here, there = ([*_CHARACTER.finditer("".join(tokens))] for tokens in (said, meant))
+    matcher = SequenceMatcher(None, [c[0] for c in here], [c[0] for c in there], autojunk=False)
     for at, start, length in matcher.get_matching_blocks():
-        for n in range(length):
-            found[token_at[at + n]] = of[start + n]
+        for one, other in zip(here[at:], there[start : start + length], strict=False):
+            for n in range(len(one[0])):
+                found[token_at[one.start() + n]] = of[other.start() + n]
     return _complete(found, meant, droppable)
 
 

@@ -131,19 +131,24 @@ class Phrasing:
             stand before other nouns, too: a "diamond ring" is a ring.
         styles: style words of captions.
         idle: words that stand for nothing that can be drawn, colours, sizes and numbers aside.
+        idle_chinese: the same in Chinese, by character (see :func:`common_characters`).
     """
 
-    def __init__(self, labels: Iterable[str], styles: Iterable[str], idle: Sequence[str]) -> None:
+    def __init__(
+        self, labels: Iterable[str], styles: Iterable[str], idle: Sequence[str],
+        idle_chinese: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self.taken = {" ".join(two) for label in labels for two in pairwise(label.split())}
         self.styles = {*styles, PIXEL_ART[0]}
         drawn = {*BACKGROUNDS, *HUES, *SMALL, *LARGE, *(count for count, _ in COUNTS.values())}
         drawn |= {word for style in self.styles for word in style.split()}
         self.idle = [word for word in idle if word not in drawn]
         self.nouns = sorted({label for label in labels if " " not in label} - drawn)
+        self.idle_chinese = idle_chinese
 
     def __call__(self, caption: str, rng: Rng) -> str:
         """A caption, in English or Chinese, as a prompt that asks for the same."""
-        return (_chinese if is_chinese(caption) else self._english)(caption, rng)
+        return (self._chinese if is_chinese(caption) else self._english)(caption, rng)
 
     def _english(self, caption: str, rng: Rng) -> str:
         text, _, style = caption.rpartition(", ")
@@ -186,27 +191,43 @@ class Phrasing:
             return " ".join(one_of(rng, self.idle) for _ in range(one_of(rng, (1, 1, 2, 3))))
         return one_of(rng, words)
 
+    def _chinese(self, caption: str, rng: Rng) -> str:
+        way = rng.random()
+        if way < 0.5:
+            counted = _MEASURED.match(caption)
+            at = counted.end() if counted else 0
+            praise = self._some_chinese(rng, "{}的") or one_of(rng, ADJECTIVES_CHINESE)
+            caption = caption[:at] + praise + caption[at:]
+        if way > 0.35:
+            before, after = one_of(rng, FRAMED_CHINESE) if way > 0.75 else ("", "")
+            text, comma, style = caption.partition("，")
+            if after:
+                after = self._some_chinese(rng, "的{}") or after
+            caption = before + text + after + comma + style
+            if way < 0.85:
+                caption = (self._some_chinese(rng) or one_of(rng, BEFORE_CHINESE)) + caption
+        if rng.random() < 0.2:
+            caption += f"，{self._some_chinese(rng) or one_of(rng, AFTER_CHINESE)}"
+        return caption + one_of(rng, ("", "", "", "。", "！"))
+
+    def _some_chinese(self, rng: Rng, form: str = "{}") -> str:
+        """Nothing at times, or one to four idle characters in the form."""
+        if not self.idle_chinese or rng.random() < 0.5:
+            return ""
+        count = one_of(rng, (1, 2, 2, 2, 3, 4))
+        return form.format("".join(one_of(rng, self.idle_chinese) for _ in range(count)))
+
+
+def common_characters() -> set[str]:
+    """The 3,755 commonest Chinese characters: the first level of GB 2312 (1980)."""
+    rows, columns = range(0xB0, 0xD8), range(0xA1, 0xFF)
+    codes = (bytes((row, column)) for row in rows for column in columns)
+    return {character for code in codes if (character := code.decode("gb2312", "ignore"))}
+
 
 def is_chinese(text: str) -> bool:
     """Whether it has a Chinese character."""
     return _HAN.search(text) is not None
-
-
-def _chinese(caption: str, rng: Rng) -> str:
-    way = rng.random()
-    if way < 0.5:
-        counted = _MEASURED.match(caption)
-        at = counted.end() if counted else 0
-        caption = caption[:at] + one_of(rng, ADJECTIVES_CHINESE) + caption[at:]
-    if way > 0.35:
-        before, after = one_of(rng, FRAMED_CHINESE) if way > 0.75 else ("", "")
-        text, comma, style = caption.partition("，")
-        caption = before + text + after + comma + style
-        if way < 0.85:
-            caption = one_of(rng, BEFORE_CHINESE) + caption
-    if rng.random() < 0.2:
-        caption += f"，{one_of(rng, AFTER_CHINESE)}"
-    return caption + one_of(rng, ("", "", "", "。", "！"))
 
 
 def _reworded(text: str, rng: Rng) -> str:

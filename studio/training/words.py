@@ -13,15 +13,14 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from studio.errors import StudioError
-from studio.training.alignment import places, places_in_chinese
 from studio.training.clip import load_text, tokenize
 from studio.training.cpu_precision import called, plain_attention
 from studio.training.dataset import Drawings
@@ -29,7 +28,8 @@ from studio.training.loop import Batch, Losses, fit
 from studio.training.meanings import Meaning, Meanings, in_chinese, in_english
 from studio.training.models import TextEncoder, Tokenizer
 from studio.training.options import TrainOptions
-from studio.training.phrasing import Phrasing, is_chinese
+from studio.training.phrasing import Phrasing, common_characters, is_chinese
+from studio.training.prompts import Prompt
 from studio.training.recipe import Recipe
 from studio.training.scenes import Rng, SceneMaker, SceneMix
 from studio.training.teacher import Teacher
@@ -45,10 +45,8 @@ from studio.training.wording import (
 
 ARTICLE = "a"
 EMPTY = ""
-DROPPABLE = frozenset({"a", "an", ",", "to", "the", "of", "on", "background"})
-"""Tokens of captions that a prompt need not hold."""
-DROPPABLE_CHINESE = "一个，一只，"
-"""The same in Chinese."""
+DRAWN = 2000
+"""How many captions are drawn to find which characters they hold."""
 
 
 class WordsRecipe(Recipe):
@@ -57,8 +55,10 @@ class WordsRecipe(Recipe):
     Attributes:
         clip: folder that holds ``text_encoder/`` and ``tokenizer/``.
         captions: share of a batch that stays as it is.
-        chinese: share of a batch that is Chinese.
-        phrased: share of a batch that is captions phrased as people ask, three in ten in Chinese.
+        chinese: share of a batch that is labels in Chinese.
+        phrased: share of a batch that is captions phrased as people ask.
+        phrased_chinese: share of those that are Chinese.
+        same: share of those in English whose label is said in a word that is the very same.
         empty: share of a batch that is the empty prompt, which guidance leads away from.
         plurals: share of a batch that is plurals without a number, which mean one thing.
         near: cosine from which a word means the label nearest to it.
@@ -71,6 +71,8 @@ class WordsRecipe(Recipe):
     captions: float = 0.4
     chinese: float = 0.25
     phrased: float = 0.0
+    phrased_chinese: float = 0.3
+    same: float = 0.0
     empty: float = 0.02
     plurals: float = 0.0
     near: float = 0.5
@@ -91,38 +93,6 @@ class StatesObjective(nn.Module):
         with torch.no_grad():
             captions, others = error[kept].mean(), error[~kept].mean()
         return {"loss": error.mean(), "captions": captions, "others": others}
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What is said, the caption that means the same, and the place of each token in it.
-
-    ``places``: one a token of the window, -1 for what says nothing; None: those of both are alike.
-    """
-
-    said: str
-    meant: str
-    places: list[int] | None = None
-
-    @classmethod
-    def kept(cls, caption: str) -> Prompt:
-        """A caption as it is."""
-        return cls(caption, caption)
-
-    @classmethod
-    def phrased(cls, said: str, caption: str, tokenizer: Tokenizer) -> Prompt:
-        """A caption in other words; as it is, where they do not say all of it, or are too long."""
-        words, held = (_tokens(text, tokenizer) for text in (said, caption))
-        window = tokenizer.model_max_length
-        if is_chinese(said):
-            found = places_in_chinese(words, held, _tokens(DROPPABLE_CHINESE, tokenizer))
-        else:
-            found = places(words, held, DROPPABLE)
-        if found is None or max(len(words), len(held)) > window - 2:
-            return cls.kept(caption)
-        end = len(held) + 1
-        order = [0, *(place + 1 if place >= 0 else -1 for place in found), *range(end, window)]
-        return cls(said, caption, [*order, *[window - 1] * window][:window])
 
 
 def in_house_style(
@@ -160,11 +130,6 @@ def _reordered(states: Tensor, order: Tensor) -> Tensor:
     return states.gather(1, order[..., None].to(states.device).expand_as(states))
 
 
-def _tokens(text: str, tokenizer: Tokenizer) -> list[str]:
-    """The tokens of a text, alike in the middle and at the end of a word."""
-    return [token.removesuffix("</w>") for token in tokenizer.tokenize(text, verbose=False)]
-
-
 class WordsPart:
     """The text tower as a part to train (see :class:`studio.training.loop.Part`)."""
 
@@ -178,7 +143,12 @@ class WordsPart:
         self.maker, self.meanings = maker, meanings
         rows = maker.drawings.rows
         styles = {word for row in rows for word in row.style_words}
-        self.phrasing = Phrasing({row.label["en"] for row in rows}, styles, meanings.idle)
+        self.same: dict[str, list[str]] = {}
+        for word, label in meanings.same.items():
+            self.same.setdefault(label, []).append(word)
+        self.phrasing = Phrasing(
+            {row.label["en"] for row in rows}, styles, meanings.idle, self._idle_chinese()
+        )
         # Styles, and what has none: faces and the empty prompt.
         self.told = {*styles, *CHINESE_STYLE.values(), *PIXEL_ART, *FACE, EMPTY}
 
@@ -205,24 +175,45 @@ class WordsPart:
         tokens = tokenize(self.tokenizer, captions)
         return cast(Tensor, self.known(tokens.to(self.known.device)).last_hidden_state)
 
+    def _idle_chinese(self) -> list[str]:
+        """Common characters that no caption holds."""
+        rows, rng = self.maker.drawings.rows, np.random.default_rng(0)
+        held = {row.label.get("zh", "") for row in rows}
+        held |= {caption(self.maker.draw(rng), rows, rng, chinese=1.0) for _ in range(DRAWN)}
+        return sorted(common_characters() - {*"".join(held)})
+
     def _prompt(self, rng: Rng) -> Prompt:
-        scene = self.maker.draw(rng)
-        label = self.maker.label(scene.placed[0].drawing) if scene.placed else ""
-        rows, way = self.maker.drawings.rows, self._way(rng)
+        way = self._way(rng)
         if way == "empty":
             return Prompt.kept(EMPTY)
-        if way == "phrased":
-            text = caption(scene, rows, rng, chinese=0.3)
-            return Prompt.phrased(self.phrasing(text, rng), text, self.tokenizer)
+        scene, rows = self.maker.draw(rng), self.maker.drawings.rows
+        label = self.maker.label(scene.placed[0].drawing) if scene.placed else ""
+        alone = scene.kind in ("plain", "background")
+        if way == "chinese" and label in self.meanings.chinese:
+            return self._labelled_in_chinese(label, rng)
+        if way == "synonyms" and label in self.meanings.synonyms:
+            word = one_of(rng, self.meanings.synonyms[label])
+            return Prompt(*in_english(Meaning(word, label), rng))
+        share = {"plurals": 0.0, "phrased": self.recipe.phrased_chinese}.get(way, 0.1)
+        text = caption(scene, rows, rng, chinese=share)
+        if is_chinese(text) and alone:
+            prompt = self._labelled_in_chinese(label, rng)
+        else:
+            prompt = Prompt.kept(text)
         if way == "plurals":
-            text = caption(scene, rows, rng, chinese=0.0)
-            alone = scene.kind in ("plain", "background")
-            return self._plural(text, label) if alone else Prompt.kept(text)
-        others = self.meanings.chinese if way == "chinese" else self.meanings.synonyms
-        if way == "captions" or label not in others:
-            return Prompt.kept(caption(scene, rows, rng))
-        say = in_chinese if way == "chinese" else in_english
-        return Prompt(*say(Meaning(one_of(rng, others[label]), label), rng))
+            return self._plural(prompt, label) if alone else prompt
+        return self._phrased(prompt, label, rng) if way == "phrased" else prompt
+
+    def _labelled_in_chinese(self, label: str, rng: Rng) -> Prompt:
+        """A thing in Chinese means what it means in English, which mini knows better."""
+        return Prompt(*in_chinese(Meaning(one_of(rng, self.meanings.chinese[label]), label), rng))
+
+    def _phrased(self, prompt: Prompt, label: str, rng: Rng) -> Prompt:
+        """As people ask, at times with a word that is the very same as the label."""
+        text, one = prompt.said, with_article(label)
+        if label in self.same and rng.random() < self.recipe.same and text.startswith(one):
+            text = with_article(one_of(rng, self.same[label])) + text.removeprefix(one)
+        return prompt.phrased(self.phrasing(text, rng), self.tokenizer)
 
     def _way(self, rng: Rng) -> str:
         """What kind of prompt comes next."""
@@ -233,12 +224,12 @@ class WordsPart:
                 return way
         return "synonyms"
 
-    def _plural(self, text: str, label: str) -> Prompt:
+    def _plural(self, prompt: Prompt, label: str) -> Prompt:
         """``cats, flat style`` for ``a cat, flat style``: mini draws one better than several."""
         one, more = with_article(label), plural(label)
-        if not text.startswith(one) or one == more:
-            return Prompt.kept(text)
-        return Prompt.phrased(more + text.removeprefix(one), text, self.tokenizer)
+        if not prompt.said.startswith(one) or one == more:
+            return prompt
+        return prompt.phrased(more + prompt.said.removeprefix(one), self.tokenizer)
 
     def save(self, folder: Path) -> None:
         """``text_encoder/`` and ``tokenizer/`` in the layout of diffusers."""

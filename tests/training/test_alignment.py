@@ -40,6 +40,7 @@ def test_tokens_are_found_wherever_they_stand(
         ("红色的 苹果 的图", "红色的 苹果", [0, 1, -1]),
         ("可爱 的猫", "一只 猫", [-1, 1]),
         ("猫在", "猫 在", None),
+        ("一只 å¥½ åķĨ", "一只 åķĨ", [0, -1, 1]),  # 好 and 商 as bytes, which begin alike
         ("狗", "猫", None),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from studio.training import phrasing
-from studio.training.phrasing import Phrasing
+from studio.training.phrasing import Phrasing, common_characters
 
 STYLES = ("flat style", "3d render", "simple cartoon style")
 LABELS = ("cat", "hot dog", "dog", "red apple")
@@ -76,6 +76,27 @@ def test_chinese_captions_are_framed_and_praised(said: Phrasing) -> None:
     assert any(prompt.endswith("扁平风格，谢谢") for prompt in prompts)
     assert all("猫" in prompt and "扁平风格" in prompt for prompt in prompts)
     assert "一只猫，扁平风格" not in prompts
+
+
+def test_chinese_that_says_nothing_frames_a_prompt_too() -> None:
+    said = Phrasing(LABELS, STYLES, idle=[], idle_chinese="乃乎")
+    prompts = prompts_for(said, "一只猫，扁平风格")
+    for shape in (
+        "一只[乃乎]{1,4}的猫",
+        "^[乃乎]{1,4}一只猫",
+        "一只猫的[乃乎]{1,4}，",
+        "风格，[乃乎]{1,4}$",
+    ):
+        assert any(re.search(shape, prompt) for prompt in prompts), shape
+    assert "画一只猫，扁平风格" in prompts
+    assert all("猫" in prompt and "扁平风格" in prompt for prompt in prompts)
+
+
+def test_common_characters_are_those_of_the_standard() -> None:
+    common = common_characters()
+    assert len(common) == 3755
+    assert {"的", "一", "猫", "座"} <= common
+    assert not {"亍", "，", "a", "A"} & common  # the first of the second level; signs; letters
 
 
 def test_places_sizes_numbers_and_colours_have_other_words(said: Phrasing) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,12 @@ from studio.training.clip import ClipShape, to_transformers, tokenize, towers
 from studio.training.dataset import Drawings
 from studio.training.dictionary import Dictionary, Sense
 from studio.training.meanings import Kin, Meaning, Meanings, in_chinese, in_english
+from studio.training.prompts import Prompt
 from studio.training.scenes import SceneMaker, SceneMix
 from studio.training.teacher import Teacher
 from studio.training.tokens import learn_tokenizer
 from studio.training.vectors import DIMENSIONS, WordVectors
-from studio.training.words import Prompt, WordsPart, WordsRecipe, in_house_style
+from studio.training.words import WordsPart, WordsRecipe, in_house_style
 from tests.training.drawn import write_drawings
 
 RECIPE = WordsRecipe.model_validate(
@@ -197,7 +199,7 @@ def test_it_writes_what_the_unet_reads(part: WordsPart, tmp_path: Path) -> None:
 
 def test_each_token_gets_the_state_that_it_has_in_the_caption(part: WordsPart) -> None:
     window = part.tokenizer.model_max_length
-    prompt = Prompt.phrased("flat style, see a ball!", "a ball, flat style", part.tokenizer)
+    prompt = Prompt.kept("a ball, flat style").phrased("flat style, see a ball!", part.tokenizer)
     spelled = len(part.tokenizer("see", add_special_tokens=False).input_ids)
     held = {word: n + 1 for n, word in enumerate(("a", "ball", ",", "flat", "style", "end"))}
     framing = [-1] * spelled
@@ -219,9 +221,38 @@ def test_each_token_gets_the_state_that_it_has_in_the_caption(part: WordsPart) -
 
 
 def test_what_does_not_say_the_caption_leaves_it_as_it_is(part: WordsPart) -> None:
-    text = "a ball, flat style"
+    kept = Prompt.kept("a ball, flat style")
     for said in ("flat style", "a ball, flat style" + " very" * 40):
-        assert Prompt.phrased(said, text, part.tokenizer) == Prompt.kept(text)
+        assert kept.phrased(said, part.tokenizer) == kept
+
+
+def prompts(part: WordsPart, count: int = 300, **shares: float) -> set[tuple[str, str]]:
+    """What is said and meant in prompts of these shares, and nothing else."""
+    none = {"empty": 0.0, "captions": 0.0, "chinese": 0.0}
+    recipe = part.recipe.model_copy(update=none | shares)
+    part = WordsPart(part.tower, part.tokenizer, recipe, part.maker, part.meanings)
+    drawn = (part._prompt(np.random.default_rng(n)) for n in range(count))
+    return {(prompt.said, prompt.meant) for prompt in drawn}
+
+
+def test_a_thing_in_chinese_means_the_same_in_english_however_it_is_framed(
+    part: WordsPart,
+) -> None:
+    bare, framed = ("captions", "^(一[只个])?球$"), ("phrased", "^一[只个][^色]+的球$")
+    for way, form in (bare, framed):
+        drawn = prompts(part, count=2000, **{way: 1.0, "phrased_chinese": 1.0})
+        meant = [meant for said, meant in drawn if re.search(form, said)]
+        assert len(meant) > 1
+        assert {*meant} == {"a ball"}
+
+
+def test_words_that_are_the_very_same_are_framed_like_labels(part: WordsPart) -> None:
+    part.meanings.same["sphere"] = "ball"
+    drawn = prompts(part, phrased=1.0, phrased_chinese=0.0, same=1.0)
+    spheres = {(said, meant) for said, meant in drawn if "sphere" in said}
+    assert any("sphere, " in said for said, _ in spheres)
+    assert any(said.startswith("a ") and not said.startswith("a sphere") for said, _ in spheres)
+    assert all("ball" in meant and "sphere" not in meant for _, meant in spheres)
 
 
 def test_a_plural_without_a_number_means_one(part: WordsPart) -> None:
