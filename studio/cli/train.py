@@ -14,6 +14,7 @@ from studio.training.options import TrainOptions
 PARTS = {
     "data": "fetch the packages, render the pictures, write captions and splits",
     "vae": "train the autoencoder",
+    "decoder": "train the autoencoder's decoder on noisy latents",
     "clip": "train the text encoder",
     "words": "teach the text encoder synonyms and Chinese",
     "vocabulary": "have other words read as what they mean",

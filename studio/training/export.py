@@ -8,9 +8,22 @@ import shutil
 from pathlib import Path
 
 from studio.errors import StudioError
+from studio.training.clip import load_text
+from studio.training.layout import write_text
 from studio.training.options import TrainOptions
+from studio.training.recipe import Frozen, own_recipe, read
 
 _MOST_BYTES = 45_000_000
+
+
+class ExportRecipe(Frozen):
+    """What is exported.
+
+    Attributes:
+        clip: folder whose ``text_encoder/`` and ``tokenizer/`` read the prompts; None: the model's.
+    """
+
+    clip: Path | None = None
 
 
 def run(options: TrainOptions) -> None:
@@ -21,6 +34,7 @@ def run(options: TrainOptions) -> None:
     Raises:
         StudioError: a part is missing, or the weights are over 45 MB.
     """
+    recipe = read(ExportRecipe, options.recipe or own_recipe("export"), "recipe", options.overrides)
     source = options.init_from
     if source is None:
         raise StudioError("studio train export needs --init-from.", valid="the U-Net's weights")
@@ -35,9 +49,12 @@ def run(options: TrainOptions) -> None:
     for name in parts(source):
         shutil.rmtree(options.out / name, ignore_errors=True)
         shutil.copytree(source / name, options.out / name)
+    shutil.copy(source / "model_index.json", options.out)
+    if recipe.clip:
+        tower, tokenizer = load_text(recipe.clip)
+        write_text(options.out, text_encoder=tower, tokenizer=tokenizer)
     for config in options.out.glob("*/config.json"):
         _forget_where(config)
-    shutil.copy(source / "model_index.json", options.out)
     (options.out / "SHA256SUMS").write_text(checksums(options.out), encoding="utf-8")
     print(f"{options.out}: {weights / 1e6:.1f} MB of weights")
 

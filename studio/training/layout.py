@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,17 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     _half(vae).save_pretrained(folder / "vae")
     _half(unet).save_pretrained(folder / "unet")
+    noise_schedule().save_pretrained(folder / "scheduler")
+    write_text(folder, text_encoder=text_encoder, tokenizer=tokenizer)
+
+
+def write_text(folder: Path, *, text_encoder: TextEncoder, tokenizer: Tokenizer) -> None:
+    """Write what reads prompts below the ``folder`` of a Stable Diffusion, and its index."""
+    for name in ("text_encoder", "tokenizer"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     _half(text_encoder).save_pretrained(folder / "text_encoder")
     _say_float32(folder / "text_encoder" / "config.json")
     tokenizer.save_pretrained(folder / "tokenizer")
-    noise_schedule().save_pretrained(folder / "scheduler")
     index = {**INDEX, "tokenizer": ["transformers", _class_of(tokenizer)]}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 

@@ -49,6 +49,7 @@ class VaeRecipe(Recipe):
         noise: the decoder learns from latents with noise of up to this deviation, so that it makes
             clean pictures of what a denoiser leaves unclean (Zheng et al. 2025, Diffusion
             Transformers with Representation Autoencoders).
+        decoder_only: the encoder stays as it is.
     """
 
     shape: VaeShape = VaeShape()
@@ -195,7 +196,15 @@ def build(shape: VaeShape, side: int) -> Vae:
 
 def run(options: TrainOptions) -> None:
     """``studio train vae``."""
-    recipe = VaeRecipe.read(options, "vae")
+    train(options, VaeRecipe.read(options, "vae"))
+
+
+def train(options: TrainOptions, recipe: VaeRecipe) -> None:
+    """Train by a recipe, from the weights that the options name or from nothing.
+
+    Raises:
+        StudioError: no drawings are named.
+    """
     if options.data is None:
         raise StudioError(
             "Training the VAE needs drawings.", valid="--data FILE (studio train data)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,8 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 from studio.errors import StudioError
 from studio.training import clip as clip_part
+from studio.training import decoder as decoder_part
+from studio.training import export, layout
 from studio.training import unet as unet_part
 from studio.training import vae as vae_part
 from studio.training.layout import normalised
@@ -115,6 +118,21 @@ def test_the_whole_chain_ends_in_a_folder_that_diffusers_draws_with(
     assert np.isfinite(drawn).all()
     assert {p.dtype for p in pipe.text_encoder.parameters()} == {torch.float32}
 
+    export.run(TrainOptions(None, tmp_path / "whole", init_from=out / "weights"))
+    other, tokenizer = clip_part.load_text(out / "weights")
+    other.final_layer_norm.bias.data.fill_(0.5)
+    layout.write_text(tmp_path / "other", text_encoder=other, tokenizer=tokenizer)
+    taught = (f"clip={tmp_path / 'other'}",)
+    export.run(TrainOptions(None, tmp_path / "taught", init_from=out / "weights", overrides=taught))
+    whole, taught_sums = (
+        (tmp_path / name / "SHA256SUMS").read_text().splitlines() for name in ("whole", "taught")
+    )
+    changed = {line.split()[1] for line in {*whole} ^ {*taught_sums}}
+    assert changed == {"text_encoder/model.safetensors"}
+    again, _ = clip_part.load_text(tmp_path / "taught")
+    assert (again.final_layer_norm.bias == 0.5).all()
+    assert clip_part.load_text(tmp_path / "whole")[0].dtype == torch.float32
+
 
 def test_the_text_tower_is_the_same_in_transformers() -> None:
     torch.manual_seed(0)
@@ -187,14 +205,13 @@ def test_precision_is_typed_as_it_is_called(precision: str) -> None:
     assert UnetRecipe.read(options, "unet").loop.precision == precision
 
 
-def test_decoder_only_keeps_the_latents(data: Path, tmp_path: Path) -> None:
+def test_the_decoder_learns_alone_and_the_latents_stay(data: Path, tmp_path: Path) -> None:
     first = train_vae(data, tmp_path / "first", 2)
-    overrides = (*VAE, "loop.steps=2", "decoder_only=true")
-    vae_part.run(
-        TrainOptions(
-            None, tmp_path / "more", data, init_from=first / "weights", overrides=overrides
-        )
-    )
+    overrides = (*VAE, "loop.steps=2")
+    alone = TrainOptions(None, tmp_path / "more", data, overrides=overrides)
+    with pytest.raises(StudioError, match="encoder"):
+        decoder_part.run(alone)
+    decoder_part.run(replace(alone, init_from=first / "weights"))
     autoencoder: Any = AutoencoderKL
     before, after = (
         autoencoder.from_pretrained(folder / "weights", local_files_only=True)
