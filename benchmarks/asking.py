@@ -49,7 +49,12 @@ STYLE_FIRST = (
     "a 3d render of {a}", "flat style {label}", "a detailed drawing of {a}", "pixel art of {a}",
     "simple cartoon style, {a}", "clip art: {a}",
 )  # fmt: skip
-"""Styles before the thing; captions have them after it."""
+"""Styles before the thing."""
+STYLE_LAST = (
+    "{a}, 3d render", "{a}, flat style", "{a}, detailed", "{a}, pixel art",
+    "{a}, simple cartoon style", "{a}, clip art",
+)  # fmt: skip
+"""The same styles after it, as captions have them."""
 OTHERWISE = {
     "background": ((r"(.+) on an? (.+) background", r"\1, \2 background"),),
     "hue": ((r"an? (\w+) (.+)", r"\2 in \1"),),

@@ -17,7 +17,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.asking import CHINESE_PHRASES, PHRASES, STYLE_FIRST, SYNONYMS, otherwise, phrased
+from benchmarks.asking import (
+    CHINESE_PHRASES,
+    PHRASES,
+    STYLE_FIRST,
+    STYLE_LAST,
+    SYNONYMS,
+    otherwise,
+    phrased,
+)
 from benchmarks.checks import extent, half, nearest_hue, parts
 from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
@@ -218,6 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "plurals": [(plural(label), label) for label in known],
         "phrased": phrased(PHRASES, {label: label for label in known}),
         "phrased, zh": phrased(CHINESE_PHRASES, {label: words[label] for label in known}),
+        "style last": phrased(STYLE_LAST, {label: label for label in known}),
         "style first": phrased(STYLE_FIRST, {label: label for label in known}),
     }.items():
         rate = trials.names(asked, artist)
