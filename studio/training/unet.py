@@ -62,7 +62,7 @@ class UnetRecipe(Recipe):
 
     shape: UnetShape = UnetShape()
     mix: SceneMix = SceneMix()
-    vae: Path = Path("runs/vae/weights")
+    vae: Path = Path("runs/decoder/weights")
     clip: Path = Path("runs/clip/weights")
     pool: int = 30000
     dropout: float = 0.1

@@ -42,7 +42,7 @@ SMALL, LARGE = ("small", "tiny", "little"), ("large", "big", "huge")
 PIXEL_ART = ("pixel art", "像素画")
 FACE = ("cartoon face", "卡通脸")
 NAMED = 0.7
-"""Share of captions that name the style."""
+"""Share of captions that name the style, unless told otherwise."""
 NAMED_HOUSE, NAMED_OTHER = 0.5, 0.95
 """The same where one style is the house's: a caption without a style then nearly always means it,
 and what is drawn is one style and not the mean of all."""
@@ -96,6 +96,7 @@ def caption(
     rng: Rng,
     *,
     chinese: float = 0.1,
+    named: float = NAMED,
     house_style: str | None = None,
 ) -> str:
     """One of many ways to say what the scene shows.
@@ -103,7 +104,9 @@ def caption(
     Args:
         rows: all drawings, indexed by the scene's ``placed``.
         chinese: share of captions in Chinese (where the things have Chinese labels).
-        house_style: the style that a caption without a style means; None: any.
+        named: share of captions that name the style.
+        house_style: the style that a caption without a style means; None: any. With one, captions
+            of other styles nearly always name theirs.
     """
     if scene.face:
         return face_caption(scene.face, scene.background, rng, chinese=rng.random() < chinese)
@@ -111,7 +114,12 @@ def caption(
         scene = mirrored(scene)
     shown = [rows[placed.drawing] for placed in scene.placed]
     words = (PIXEL_ART[0],) if scene.kind == "pixel" else shown[0].style_words
-    named = _named(scene, shown[0].style, house_style) if words else 0.0
+    if scene.kind == "pixel":
+        named = NAMED_OTHER
+    elif house_style:
+        named = NAMED_HOUSE if shown[0].style == house_style else NAMED_OTHER
+    if not words:
+        named = 0.0
     if rng.random() < chinese and all(row.label.get("zh") for row in shown):
         return _chinese(scene, shown, rng, named)
     style = one_of(rng, words) if words and scene.kind != "pixel" else "".join(words)
@@ -119,15 +127,6 @@ def caption(
     if scene.background != "white" or rng.random() < 0.05:
         text = on_background(text, scene.background)
     return f"{text}, {style}" if rng.random() < named else text
-
-
-def _named(scene: Scene, style: str, house_style: str | None) -> float:
-    """Share of the captions of such a scene that name its style."""
-    if scene.kind == "pixel":
-        return NAMED_OTHER
-    if house_style is None:
-        return NAMED
-    return NAMED_HOUSE if style == house_style else NAMED_OTHER
 
 
 def _english(scene: Scene, shown: list[Drawing], rng: Rng) -> str:

@@ -36,6 +36,7 @@ from studio.training.teacher import Teacher
 from studio.training.wording import (
     CHINESE_STYLE,
     FACE,
+    NAMED,
     PIXEL_ART,
     caption,
     one_of,
@@ -55,6 +56,7 @@ class WordsRecipe(Recipe):
     Attributes:
         clip: folder that holds ``text_encoder/`` and ``tokenizer/``.
         captions: share of a batch that stays as it is.
+        named: share of captions that name their style.
         chinese: share of a batch that is labels in Chinese.
         phrased: share of a batch that is captions phrased as people ask.
         phrased_chinese: share of those that are Chinese.
@@ -69,6 +71,7 @@ class WordsRecipe(Recipe):
     mix: SceneMix = SceneMix()
     clip: Path = Path("runs/clip/weights")
     captions: float = 0.4
+    named: float = NAMED
     chinese: float = 0.25
     phrased: float = 0.0
     phrased_chinese: float = 0.3
@@ -195,7 +198,7 @@ class WordsPart:
             word = one_of(rng, self.meanings.synonyms[label])
             return Prompt(*in_english(Meaning(word, label), rng))
         share = {"plurals": 0.0, "phrased": self.recipe.phrased_chinese}.get(way, 0.1)
-        text = caption(scene, rows, rng, chinese=share)
+        text = caption(scene, rows, rng, chinese=share, named=self.recipe.named)
         if is_chinese(text) and alone:
             prompt = self._labelled_in_chinese(label, rng)
         else:
