@@ -196,26 +196,26 @@ class Phrasing:
         if way < 0.5:
             counted = _MEASURED.match(caption)
             at = counted.end() if counted else 0
-            praise = self._some_chinese(rng, "{}的") or one_of(rng, ADJECTIVES_CHINESE)
+            praise = self._some_chinese(rng, ADJECTIVES_CHINESE, "{}的")
             caption = caption[:at] + praise + caption[at:]
         if way > 0.35:
             before, after = one_of(rng, FRAMED_CHINESE) if way > 0.75 else ("", "")
             text, comma, style = caption.partition("，")
             if after:
-                after = self._some_chinese(rng, "的{}") or after
+                after = self._some_chinese(rng, (after,), "的{}")
             caption = before + text + after + comma + style
             if way < 0.85:
-                caption = (self._some_chinese(rng) or one_of(rng, BEFORE_CHINESE)) + caption
+                caption = self._some_chinese(rng, BEFORE_CHINESE) + caption
         if rng.random() < 0.2:
-            caption += f"，{self._some_chinese(rng) or one_of(rng, AFTER_CHINESE)}"
+            caption += f"，{self._some_chinese(rng, AFTER_CHINESE)}"
         return caption + one_of(rng, ("", "", "", "。", "！"))
 
-    def _some_chinese(self, rng: Rng, form: str = "{}") -> str:
-        """Nothing at times, or one to four idle characters in the form."""
-        if not self.idle_chinese or rng.random() < 0.5:
-            return ""
-        count = one_of(rng, (1, 2, 2, 2, 3, 4))
-        return form.format("".join(one_of(rng, self.idle_chinese) for _ in range(count)))
+    def _some_chinese(self, rng: Rng, words: Sequence[str], form: str = "{}") -> str:
+        """One of the words, or up to four idle characters in the form."""
+        if self.idle_chinese and rng.random() >= 0.5:
+            count = one_of(rng, (1, 2, 2, 2, 3, 4))
+            return form.format("".join(one_of(rng, self.idle_chinese) for _ in range(count)))
+        return one_of(rng, words)
 
 
 def common_characters() -> set[str]:

@@ -60,6 +60,14 @@ def test_what_has_no_word_for_its_style_goes_without() -> None:
     assert not any("，" in text for text in said)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_style_is_named_in_as_many_captions_as_told(share: float) -> None:
+    scene, rng = Scene("plain", (Placed(0),)), np.random.default_rng(0)
+    said = [caption(scene, ROWS, rng, named=share) for _ in range(400)]
+    named = np.mean([text.endswith((", flat style", "，扁平风格")) for text in said])
+    assert named == pytest.approx(share, abs=0.08 * (0 < share < 1))
+
+
 def test_only_the_house_style_goes_unnamed() -> None:
     rows = (row("fox", "狐狸"), replace(row("cat", "猫"), style="noto", style_words=("detailed",)))
     rng = np.random.default_rng(0)
