@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from benchmarks.command_line import command_line
 from benchmarks.sheet import draw, labelled_sheet
+from studio import Studio
 from studio.colours import border_colour
 from studio.training.dataset import Drawings
 from studio.training.faces import ACCESSORIES, HAIR, HAIR_COLOURS
@@ -145,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for scene in asked.scenes:
         assert scene.face is not None
         prompts.append(face_caption(scene.face, scene.background))
-    drawn = draw(prompts, options.model, seed=0)
+    drawn = draw(prompts, Studio(options.model), seed=0)
     right = [seen(model, pictures) == asked.answers for pictures in (asked.pictures, drawn)]
     for place, (name, values) in enumerate(ATTRIBUTES.items()):
         real, shown = (float(of_one[:, place].mean()) for of_one in right)

@@ -22,6 +22,7 @@ from PIL import Image
 from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor, Features
 from benchmarks.sheet import draw, labelled_sheet
+from studio import Studio
 from studio.training.dataset import Drawing, Drawings
 from studio.training.wording import with_article
 
@@ -149,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     labels = real.labels[: options.limit]
     prompts = [caption(label) for label in labels]
-    pictures = draw(prompts, options.model, seed=options.seed, steps=options.steps)
+    pictures = draw(prompts, Studio(options.model), seed=options.seed, steps=options.steps)
     found = ranks(extractor(pictures), real.prototypes(), range(len(labels)))
     print(f"drawn    {options.model:<24} {score(found)}")
     if options.sheet:

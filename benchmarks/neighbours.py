@@ -19,6 +19,7 @@ from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor, Features
 from benchmarks.judge import unit
 from benchmarks.sheet import PROMPTS, draw, labelled_sheet, read_prompts
+from studio import Studio
 from studio.pipelines.fitting import opaque
 from studio.training.dataset import Drawings
 
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         [extract(shown[at : at + 256]) for at in track(range(0, len(shown), 256), "looking")]
     )
     prompts = read_prompts(PROMPTS)[: options.limit]
-    pictures = draw(prompts, options.model, seed=0)
+    pictures = draw(prompts, Studio(options.model), seed=0)
     places, drawn = nearest(extract(pictures), known)
     _, real = nearest(extract([Image.fromarray(drawings.pixels[n]) for n in left_out]), known)
     for name, cosines in (("drawn by the model", drawn), ("real, left out", real)):

@@ -30,27 +30,14 @@ from benchmarks.checks import extent, half, nearest_hue, parts
 from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery, gallery, ranks
-from benchmarks.sheet import draw, labelled_sheet
+from benchmarks.sheet import labelled_sheet
 from benchmarks.styles import style_trials
-from benchmarks.trials import Case, Trial, one_by_one, some
+from benchmarks.trials import Artist, Case, Trial, one_by_one, some
 from studio.colours import border_colour
 from studio.training.dataset import Drawings
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Placed, Scene, SceneMaker, SceneMix
 from studio.training.scenes import heldout_pair as heldout
 from studio.training.wording import on_background, plural, with_article, with_hue
-
-
-class Artist:
-    """Draws every prompt once, from seed 0, however many trials ask for it."""
-
-    def __init__(self, model: str) -> None:
-        self.model = model
-        self.drawn: dict[str, Image.Image] = {}
-
-    def draw(self, prompts: Sequence[str]) -> list[Image.Image]:
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.drawn]
-        self.drawn |= zip(new, draw(new, self.model, seed=0), strict=True)
-        return [self.drawn[prompt] for prompt in prompts]
 
 
 class Trials:
@@ -204,14 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     artist = Artist(options.model)
     shown = dict[str, Image.Image]()
     for trial in trials.all():
-        rng = np.random.default_rng(0)
-        real = [Image.fromarray(trials.maker.picture(case.scene, rng)) for case in trial.cases]
         drawn = artist.draw([case.prompt for case in trial.cases])
-        print(
-            f"{trial.name:<22} real {trial.rate(real):.3f}  drawn {trial.rate(drawn):.3f}  "
-            f"chance {1 / trial.options:.3f}  ({len(drawn)} pictures)",
-            flush=True,
-        )
+        print(trial.line(trials.maker, drawn), flush=True)
         if trial.cases[0].prompt.isascii():  # the sheet's font has no Chinese
             prompts = [case.prompt for case in trial.cases[:8]]
             shown |= zip(prompts, drawn[:8], strict=True)

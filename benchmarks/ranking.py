@@ -20,6 +20,7 @@ from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
 from benchmarks.judge import caption, gallery, ranks
 from benchmarks.sheet import draw
+from studio import Studio
 from studio.scoring import Scorer
 from studio.training.dataset import Drawings
 
@@ -52,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--candidates", type=int, default=12, help="seeds of each prompt (12)")
     options = parser.parse_args(arguments)
 
-    extract, scorer = FeatureExtractor(), Scorer.load()
+    studio, extract, scorer = Studio(options.model), FeatureExtractor(), Scorer.load()
     real = gallery(Drawings.load(options.data), 300, extract)
     prompts = [caption(label) for label in real.labels[: options.limit]]
     prototypes, asked = real.prototypes(), range(len(prompts))
     scores, right = [], []
     for seed in range(options.candidates):
-        pictures = draw(prompts, options.model, seed=seed)
+        pictures = draw(prompts, studio, seed=seed)
         pairs = zip(pictures, prompts, strict=True)
         scores.append([float(scorer.sureness([one], text)[0]) for one, text in pairs])
         right.append(np.asarray(ranks(extract(pictures), prototypes, asked)) == 0)

@@ -33,10 +33,9 @@ def labelled_sheet(pictures: Sequence[Image.Image], labels: Sequence[str]) -> Im
 
 
 def draw(
-    prompts: Sequence[str], model: str, *, seed: int, steps: int | None = None
+    prompts: Sequence[str], studio: Studio, *, seed: int, steps: int | None = None
 ) -> list[Image.Image]:
     """One picture of each prompt, all from the same seed."""
-    studio = Studio(model)
     return [
         next(studio.generate(prompt, seed=seed, steps=steps)).image
         for prompt in track(prompts, "drawing")
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of every picture (0)")
     options = parser.parse_args(arguments)
     prompts = read_prompts(options.prompts)
-    pictures = draw(prompts, options.model, seed=options.seed, steps=options.steps)
+    pictures = draw(prompts, Studio(options.model), seed=options.seed, steps=options.steps)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     labelled_sheet(pictures, prompts).save(options.out)
     print(f"{len(prompts)} pictures in {options.out}")

@@ -1,4 +1,7 @@
-"""Is a thing drawn in the style that the words ask for?"""
+"""Is a thing drawn in the style that the words ask for?
+
+python -m benchmarks.styles --data drawings.zip --each 120 --seeds 4
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,13 @@ from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
 from benchmarks.checks import nearest_drawing, on_cells
+from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
-from benchmarks.judge import Gallery
-from benchmarks.trials import Case, Trial, one_by_one, some
+from benchmarks.judge import Gallery, gallery
+from benchmarks.trials import Artist, Case, Trial, one_by_one, some
+from studio.training.dataset import Drawings
 from studio.training.recolouring import CELLS
-from studio.training.scenes import Placed, Scene, SceneMaker
+from studio.training.scenes import Placed, Scene, SceneMaker, SceneMix
 from studio.training.vae import to_pixels, to_tensor
 from studio.training.wording import PIXEL_ART, with_article
 
@@ -157,3 +162,23 @@ def _plain(drawing: int) -> Scene:
 
 def _pixel_art(drawing: int) -> Scene:
     return Scene("pixel", (Placed(drawing),))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the share of right answers of every trial, of real scenes and of each seed's."""
+    parser = command_line("styles", __doc__, model=True, data=True)
+    parser.add_argument("--each", type=int, default=40, help="pictures a trial (40)")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds of each prompt (1)")
+    options = parser.parse_args(arguments)
+    drawings, extract = Drawings.load(options.data), FeatureExtractor()
+    maker = SceneMaker(drawings, SceneMix())
+    trials = style_trials(maker, gallery(drawings, 300, extract), extract, options.each)
+    for seed in range(options.seeds):
+        artist = Artist(options.model, seed)
+        for trial in trials:
+            drawn = artist.draw([case.prompt for case in trial.cases])
+            print(f"seed {seed}  {trial.line(maker, drawn)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

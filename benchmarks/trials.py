@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from studio.training.scenes import Scene
+from benchmarks.sheet import draw
+from studio import Studio
+from studio.training.scenes import Scene, SceneMaker
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,29 @@ class Trial:
         """Share of right answers of the pictures, one a case."""
         right = [case.answer for case in self.cases]
         return float(np.mean(np.asarray(self.check(pictures, self.cases)) == right))
+
+    def line(self, maker: SceneMaker, drawn: Sequence[Image.Image]) -> str:
+        """The share of right answers of what was drawn, one picture a case, and of real scenes."""
+        rng = np.random.default_rng(0)
+        real = [Image.fromarray(maker.picture(case.scene, rng)) for case in self.cases]
+        return (
+            f"{self.name:<22} real {self.rate(real):.3f}  drawn {self.rate(drawn):.3f}  "
+            f"chance {1 / self.options:.3f}  ({len(drawn)} pictures)"
+        )
+
+
+class Artist:
+    """Draws every prompt once from a seed, however many trials ask for it."""
+
+    def __init__(self, model: str, seed: int = 0) -> None:
+        self.studio, self.seed = Studio(model), seed
+        self.drawn: dict[str, Image.Image] = {}
+
+    def draw(self, prompts: Sequence[str]) -> list[Image.Image]:
+        """One picture of each prompt."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.drawn]
+        self.drawn |= zip(new, draw(new, self.studio, seed=self.seed), strict=True)
+        return [self.drawn[prompt] for prompt in prompts]
 
 
 def one_by_one(
