@@ -14,6 +14,8 @@ from studio.training.options import TrainOptions
 from studio.training.recipe import Frozen, own_recipe, read
 
 _MOST_BYTES = 45_000_000
+_WHERE = ("_name_or_path", "is_local", "local_files_only")
+"""What the libraries note in configs of where they read them, which means nothing elsewhere."""
 
 
 class ExportRecipe(Frozen):
@@ -53,7 +55,7 @@ def run(options: TrainOptions) -> None:
     if recipe.clip:
         tower, tokenizer = load_text(recipe.clip)
         write_text(options.out, text_encoder=tower, tokenizer=tokenizer)
-    for config in options.out.glob("*/config.json"):
+    for config in options.out.glob("*/*config.json"):
         _forget_where(config)
     (options.out / "SHA256SUMS").write_text(checksums(options.out), encoding="utf-8")
     print(f"{options.out}: {weights / 1e6:.1f} MB of weights")
@@ -66,10 +68,10 @@ def parts(folder: Path) -> list[str]:
 
 
 def _forget_where(config: Path) -> None:
-    """Take out the path that the libraries note in a config, which means nothing elsewhere."""
     values = json.loads(config.read_text(encoding="utf-8"))
-    if values.pop("_name_or_path", None) is not None:
-        config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    kept = {name: value for name, value in values.items() if name not in _WHERE}
+    if kept != values:
+        config.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
 def checksums(folder: Path) -> str:

@@ -129,6 +129,8 @@ def test_the_whole_chain_ends_in_a_folder_that_diffusers_draws_with(
     )
     changed = {line.split()[1] for line in {*whole} ^ {*taught_sums}}
     assert changed == {"text_encoder/model.safetensors"}
+    config = (tmp_path / "taught" / "tokenizer" / "tokenizer_config.json").read_text()
+    assert "local" not in config
     again, _ = clip_part.load_text(tmp_path / "taught")
     assert (again.final_layer_norm.bias == 0.5).all()
     assert clip_part.load_text(tmp_path / "whole")[0].dtype == torch.float32
