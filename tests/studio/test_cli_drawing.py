@@ -67,11 +67,11 @@ def test_rank_keeps_the_best_of_the_candidates(
     assert generate(model, tmp_path / "best", "--count", "2", "--rank", "2", "-q") == 0
     kept = capsys.readouterr().out.splitlines()
     scorer = Scorer.load()
-    near = {
-        read_recipe(Path(path)).request.seed: scorer.score(read_picture(path), "a cat")
+    sure = {
+        read_recipe(Path(path)).request.seed: float(scorer.sureness([read_picture(path)], "a cat"))
         for path in everything
     }
-    best = sorted(near, key=lambda seed: -near[seed])[:2]
+    best = sorted(sure, key=lambda seed: -sure[seed])[:2]
     assert [read_recipe(Path(path)).request.seed for path in kept] == best
 
 
