@@ -192,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shown = dict[str, Image.Image]()
     for trial in trials.all():
         drawn = artist.draw([case.prompt for case in trial.cases])
-        print(trial.line(trials.maker, drawn), flush=True)
+        print(trial.line(trial.real_rate(trials.maker), drawn), flush=True)
         if trial.cases[0].prompt.isascii():  # the sheet's font has no Chinese
             prompts = [case.prompt for case in trial.cases[:8]]
             shown |= zip(prompts, drawn[:8], strict=True)

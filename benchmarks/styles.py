@@ -173,11 +173,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     drawings, extract = Drawings.load(options.data), FeatureExtractor()
     maker = SceneMaker(drawings, SceneMix())
     trials = style_trials(maker, gallery(drawings, 300, extract), extract, options.each)
+    real = [trial.real_rate(maker) for trial in trials]
     for seed in range(options.seeds):
         artist = Artist(options.model, seed)
-        for trial in trials:
+        for trial, ceiling in zip(trials, real, strict=True):
             drawn = artist.draw([case.prompt for case in trial.cases])
-            print(f"seed {seed}  {trial.line(maker, drawn)}", flush=True)
+            print(f"seed {seed}  {trial.line(ceiling, drawn)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -42,12 +42,15 @@ class Trial:
         right = [case.answer for case in self.cases]
         return float(np.mean(np.asarray(self.check(pictures, self.cases)) == right))
 
-    def line(self, maker: SceneMaker, drawn: Sequence[Image.Image]) -> str:
-        """The share of right answers of what was drawn, one picture a case, and of real scenes."""
+    def real_rate(self, maker: SceneMaker) -> float:
+        """Share of right answers of real scenes that show what is asked: the ceiling."""
         rng = np.random.default_rng(0)
-        real = [Image.fromarray(maker.picture(case.scene, rng)) for case in self.cases]
+        return self.rate([Image.fromarray(maker.picture(case.scene, rng)) for case in self.cases])
+
+    def line(self, real: float, drawn: Sequence[Image.Image]) -> str:
+        """The shares of right answers of real scenes, and of what was drawn, one picture a case."""
         return (
-            f"{self.name:<22} real {self.rate(real):.3f}  drawn {self.rate(drawn):.3f}  "
+            f"{self.name:<22} real {real:.3f}  drawn {self.rate(drawn):.3f}  "
             f"chance {1 / self.options:.3f}  ({len(drawn)} pictures)"
         )
 
