@@ -1,5 +1,4 @@
-"""Does mini follow words, not just names? Styles, colours, sides, sizes, counts, other words and
-ways to ask.
+"""Does mini follow words, not just names? Styles, colours, sides, sizes, counts.
 
 Every trial asks for combinations that training left out, checks each picture by a program, and
 checks real scenes, composed of drawings, in the same way: that is the ceiling.
@@ -14,22 +13,13 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from benchmarks.asking import (
-    CHINESE_PHRASES,
-    PHRASES,
-    STYLE_FIRST,
-    STYLE_LAST,
-    SYNONYMS,
-    otherwise,
-    phrased,
-)
+from benchmarks.asking import otherwise
 from benchmarks.checks import extent, half, nearest_hue, parts
 from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
-from benchmarks.judge import Gallery, gallery, ranks
+from benchmarks.judge import Gallery, gallery
 from benchmarks.sheet import labelled_sheet
 from benchmarks.styles import style_trials
 from benchmarks.trials import Artist, Case, Trial, one_by_one, some
@@ -166,15 +156,6 @@ class Trials:
         ]
         return Trial("count", self._some(cases), one_by_one(lambda p, _: parts(p)), 3)
 
-    def names(self, prompts: Sequence[tuple[str, str]], artist: Artist) -> float:
-        """Share of prompts whose picture is named rightly; (prompt, label) pairs."""
-        place = {label: n for n, label in enumerate(self.real.labels)}
-        pictures = artist.draw([prompt for prompt, _ in prompts])
-        found = ranks(
-            self.extract(pictures), self.prototypes, [place[label] for _, label in prompts]
-        )
-        return float((np.asarray(found) < 1).mean())
-
     def _things(self) -> list[tuple[str, int]]:
         pairs = zip(self.real.concepts, self.real.labels, strict=True)
         return [(label, self.drawing[concept, "noto"]) for concept, label in pairs]
@@ -196,22 +177,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if trial.cases[0].prompt.isascii():  # the sheet's font has no Chinese
             prompts = [case.prompt for case in trial.cases[:8]]
             shown |= zip(prompts, drawn[:8], strict=True)
-    words = {row.label["en"]: row.label.get("zh") or "" for row in drawings.rows}
-    known = [label for label in trials.real.labels[: options.each] if words[label]]
-    meant = [(s, label) for s, label in SYNONYMS.items() if label in trials.real.labels]
-    for name, asked in {
-        "labels": [(with_article(label), label) for label in known],
-        "chinese": [(f"一个{words[label]}", label) for label in known],
-        "meant": [(with_article(label), label) for _, label in meant],
-        "synonyms": [(with_article(word), label) for word, label in meant],
-        "plurals": [(plural(label), label) for label in known],
-        "phrased": phrased(PHRASES, {label: label for label in known}),
-        "phrased, zh": phrased(CHINESE_PHRASES, {label: words[label] for label in known}),
-        "style last": phrased(STYLE_LAST, {label: label for label in known}),
-        "style first": phrased(STYLE_FIRST, {label: label for label in known}),
-    }.items():
-        rate = trials.names(asked, artist)
-        print(f"{name:<22} drawn {rate:.3f}  ({len(asked)} pictures)", flush=True)
     if options.sheet:
         labelled_sheet([*shown.values()], [*shown]).save(options.sheet)
 

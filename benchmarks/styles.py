@@ -48,8 +48,8 @@ def style_trials(
 
     "style": which of the real drawings of the same thing is nearest, by pixels, or whether it is
     pixel art; real ones are right by definition. "look": by what drawings of other things look
-    like in each style (see :class:`Looks`). "look new" and "look seen" are as "look", for things
-    whose drawing in that style training left out, and for those that it had, without pixel art.
+    like in each style (see :class:`Looks`). "new" and "seen" are for things whose drawing in that
+    style training left out, and for those that it had, without pixel art.
     """
     rows = maker.drawings.rows
     sets = _sets(maker, real)
@@ -71,16 +71,14 @@ def style_trials(
     new = [case for case in single if rows[case.scene.placed[0].drawing].heldout]
     seen = [case for case in single if not rows[case.scene.placed[0].drawing].heldout]
 
-    def look(name: str, cases: Sequence[Case]) -> Trial:
+    def both(which: str, cases: Sequence[Case]) -> tuple[Trial, Trial]:
         asked = some(cases, each, random.Random(0))
-        return Trial(name, asked, lambda pictures, _: looks(pictures), OPTIONS)
+        return (
+            Trial(f"style{which}", asked, one_by_one(nearest), OPTIONS),
+            Trial(f"look{which}", asked, lambda pictures, _: looks(pictures), OPTIONS),
+        )
 
-    return (
-        Trial("style", some(cases, each, random.Random(0)), one_by_one(nearest), OPTIONS),
-        look("look", cases),
-        look("look new", new),
-        look("look seen", seen),
-    )
+    return *both("", cases), *both(" new", new), *both(" seen", seen)
 
 
 class Looks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -47,11 +47,13 @@ class Scorer:
     Args:
         model: ``open_clip.CLIP``.
         tokenizer: of its text tower.
+        labels: what the text tower says of :func:`everyday_labels`, unit vectors [labels, D].
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, labels: Tensor) -> None:
         self._model = model.eval().requires_grad_(False)
         self._tokenizer = tokenizer
+        self._labels = labels
         self._side: int = model.visual.image_size
         self._texts: dict[tuple[str, ...], Tensor] = {}
 
@@ -81,13 +83,14 @@ class Scorer:
             text = convert_to_open_clip(encoder)
             model = open_clip.CLIP(**shape)
             state = {name: tensor.float() for name, tensor in state.items()}
+            labels = state.pop("labels")
             model.load_state_dict({**text.state_dict(), **state})
             tokenizer = read_tokenizer(mini / "tokenizer")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(
                 f"The CLIP in {own} cannot be used: {error}.", valid="an installation that is whole"
             ) from error
-        return cls(model, tokenizer)
+        return cls(model, tokenizer, labels)
 
     def similarities(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> Tensor:
         """Cosines [pictures, texts] in [-1, 1] between what pictures show and texts say."""
@@ -121,27 +124,28 @@ class Scorer:
         labels, lower = everyday_labels(), text.lower()
         named = torch.tensor([_without_article(label) in lower for label in labels])
         scale = self._model.logit_scale.exp().clamp(max=100)
-        rivals = (scale * shown @ self._said(labels).T).masked_fill(named, float("-inf"))
+        rivals = (scale * shown @ self._labels.T).masked_fill(named, float("-inf"))
         asked = scale * shown @ self._said((text,)).T
         return torch.cat([asked, rivals], 1).log_softmax(1)[:, 0]
 
     def describe(self, picture: Image.Image, *, most: int = 5) -> tuple[Guess, ...]:
         """The likeliest of the everyday things in ``configs/clip/labels.txt``, best first."""
-        return self._likeliest(picture, everyday_labels(), str)[:most]
+        return self._likeliest(picture, everyday_labels(), self._labels)[:most]
 
     def caption(self, picture: Image.Image) -> str:
         """One line as a prompt would say it: thing, background where it is plain, style."""
         thing = self.describe(picture, most=1)[0].text
-        style = self._likeliest(picture, _STYLES, lambda words: f"{thing}, {words}")[0].text
+        styled = self._said(tuple(f"{thing}, {words}" for words in _STYLES))
+        style = self._likeliest(picture, _STYLES, styled)[0].text
         shown = opaque(picture.convert("RGBA"))
         if plain_background(shown):
             thing = on_background(thing, border_colour(shown))
         return f"{thing}, {style}"
 
     def _likeliest(
-        self, picture: Image.Image, names: Sequence[str], prompt: Callable[[str], str]
+        self, picture: Image.Image, names: Sequence[str], said: Tensor
     ) -> tuple[Guess, ...]:
-        near = self.similarities([picture], [prompt(name) for name in names])[0]
+        near = (self._shown([picture]) @ said.T)[0]
         shares = (near * self._model.logit_scale.exp().clamp(max=100)).softmax(0).tolist()
         guesses = (Guess(name, share) for name, share in zip(names, shares, strict=True))
         return tuple(sorted(guesses, key=lambda guess: -guess.share))

@@ -64,7 +64,7 @@ class ImageTowerRecipe(Recipe):
 
     shape: ImageTowerShape = ImageTowerShape()
     mix: SceneMix = SceneMix()
-    text: Path = Path("runs/vocabulary/weights")
+    text: Path = Path("runs/words/weights")
     contrast: float = 0.3
     blurred: float = 0.5
     erased: float = 0.0

@@ -71,7 +71,9 @@ def optimizers(objective: nn.Module, recipe: LoopRecipe) -> list[torch.optim.Opt
     )
     if not matrices:
         return [adamw]
-    return [adamw, Muon(matrices, recipe.learning_rate, weight_decay=recipe.weight_decay)]
+    bf16 = recipe.precision == "bf16" or matrices[0].is_cuda
+    muon = Muon(matrices, recipe.learning_rate, weight_decay=recipe.weight_decay, bf16=bf16)
+    return [adamw, muon]
 
 
 def processes(recipe: LoopRecipe) -> PartialState:

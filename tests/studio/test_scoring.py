@@ -38,6 +38,14 @@ def test_the_text_tower_is_minis_own(scorer: Scorer) -> None:
     torch.testing.assert_close(cosine, torch.ones(1), atol=1e-4, rtol=0)
 
 
+def test_labels_are_kept_as_the_text_tower_says_them(scorer: Scorer) -> None:
+    labels = everyday_labels()
+    assert len(scorer._labels) == len(labels)
+    some = slice(0, None, 30)
+    said = torch.cosine_similarity(scorer._said(labels[some]), scorer._labels[some])
+    torch.testing.assert_close(said, torch.ones_like(said), atol=1e-4, rtol=0)
+
+
 def test_colours_are_told_apart(scorer: Scorer) -> None:
     grounds = ("red", "green", "blue", "yellow")
     pictures = [circle("white", ground) for ground in grounds]

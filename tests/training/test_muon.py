@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
@@ -12,14 +14,15 @@ from studio.training.recipe import LoopRecipe
 from studio.training.unet import UnetShape, build
 
 
+@pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("shape", [(24, 24), (16, 90), (90, 16)])
 def test_an_update_keeps_the_directions_and_levels_the_singular_values(
-    shape: tuple[int, int],
+    shape: tuple[int, int], bf16: bool
 ) -> None:
     torch.manual_seed(0)
     left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
     values = torch.linspace(1, 20, min(shape))
-    turned = left.mT @ orthogonal((left * values @ right)[None])[0] @ right.mT
+    turned = left.mT @ orthogonal((left * values @ right)[None], bf16=bf16)[0] @ right.mT
     assert turned.diagonal().min() > 0.6
     assert turned.diagonal().max() < 1.25
     torch.testing.assert_close(turned, turned.diagonal().diag(), atol=0.03, rtol=0)
@@ -60,6 +63,14 @@ def test_it_learns_a_linear_map() -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert loss < 0.01
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_bfloat16_only_where_it_is_asked_for(precision: Literal["no", "bf16"]) -> None:
+    recipe = LoopRecipe(steps=1, batch_size=1, learning_rate=0.1, muon=True, precision=precision)
+    _, muon = optimizers(nn.Linear(3, 3), recipe)
+    assert isinstance(muon, Muon)
+    assert muon.bf16 == (precision == "bf16")
 
 
 def test_inner_matrices_only() -> None:
