@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from benchmarks.checks import nearest_drawing, on_cells
 from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery, gallery
+from benchmarks.sheet import labelled_sheet
 from benchmarks.trials import Artist, Case, Trial, one_by_one, some
 from studio.training.dataset import Drawings
 from studio.training.recolouring import CELLS
@@ -37,6 +39,8 @@ STYLES = ("fluent-3d", "fluent-flat", "noto", "twemoji", "emojione")
 is made of the first."""
 PIXEL = len(STYLES)
 OPTIONS = len(STYLES) + 1
+SHOWN = 32
+"""Things on a sheet."""
 NOISE = 0.3
 """Noise in the latents of softened drawings, in their own deviation: about as soft as mini's."""
 
@@ -167,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line("styles", __doc__, model=True, data=True)
     parser.add_argument("--each", type=int, default=40, help="pictures a trial (40)")
     parser.add_argument("--seeds", type=int, default=1, help="seeds of each prompt (1)")
+    parser.add_argument("--sheet", type=Path, help="PNG of styles left out, drawn and real")
     options = parser.parse_args(arguments)
     drawings, extract = Drawings.load(options.data), FeatureExtractor()
     maker = SceneMaker(drawings, SceneMix())
@@ -177,6 +182,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for trial, ceiling in zip(trials, real, strict=True):
             drawn = artist.draw([case.prompt for case in trial.cases])
             print(f"seed {seed}  {trial.line(ceiling, drawn)}", flush=True)
+    if options.sheet:
+        left_out(trials, maker, Artist(options.model)).save(options.sheet)
+
+
+def left_out(trials: Sequence[Trial], maker: SceneMaker, artist: Artist) -> Image.Image:
+    """Things in styles that training left out of them, each beside the drawing that it left out."""
+    cases = next(trial.cases for trial in trials if trial.name == "look new")[:SHOWN]
+    drawn = artist.draw([case.prompt for case in cases])
+    rng = np.random.default_rng(0)
+    real = [Image.fromarray(maker.picture(case.scene, rng)) for case in cases]
+    pictures = [picture for pair in zip(drawn, real, strict=True) for picture in pair]
+    labels = [text for case in cases for text in (case.prompt, "left out")]
+    return labelled_sheet(pictures, labels)
 
 
 if __name__ == "__main__":
