@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
@@ -25,14 +24,12 @@ from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery, gallery
 from benchmarks.sheet import labelled_sheet
-from benchmarks.trials import Artist, Case, Trial, one_by_one, some
+from benchmarks.trials import Artist, Case, Pixels, Trial, one_by_one, some
 from studio.training.dataset import Drawings
 from studio.training.recolouring import CELLS
 from studio.training.scenes import Placed, Scene, SceneMaker, SceneMix
 from studio.training.vae import to_pixels, to_tensor
 from studio.training.wording import PIXEL_ART, with_article
-
-Pixels = npt.NDArray[np.uint8]
 
 STYLES = ("fluent-3d", "fluent-flat", "noto", "twemoji", "emojione")
 """Told apart: 3d render, flat style, detailed, simple cartoon style, clip art; and pixel art, which
@@ -167,7 +164,8 @@ def _pixel_art(drawing: int) -> Scene:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the share of right answers of every trial, of real scenes and of each seed's."""
+    """Prints the share of right answers of every trial, of real scenes, of those as soft as mini's
+    pictures, and of each seed's."""
     parser = command_line("styles", __doc__, model=True, data=True)
     parser.add_argument("--each", type=int, default=40, help="pictures a trial (40)")
     parser.add_argument("--seeds", type=int, default=1, help="seeds of each prompt (1)")
@@ -177,6 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     maker = SceneMaker(drawings, SceneMix())
     trials = style_trials(maker, gallery(drawings, 300, extract), extract, options.each)
     real = [trial.real_rate(maker) for trial in trials]
+    for trial in trials:
+        soft = [Image.fromarray(pixels) for pixels in softened(trial.real(maker))]
+        print(f"real, softened  {trial.name:<22} {trial.rate(soft):.3f}", flush=True)
     for seed in range(options.seeds):
         artist = Artist(options.model, seed)
         for trial, ceiling in zip(trials, real, strict=True):
@@ -188,13 +189,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def left_out(trials: Sequence[Trial], maker: SceneMaker, artist: Artist) -> Image.Image:
     """Things in styles that training left out of them, each beside the drawing that it left out."""
-    cases = next(trial.cases for trial in trials if trial.name == "look new")[:SHOWN]
-    drawn = artist.draw([case.prompt for case in cases])
-    rng = np.random.default_rng(0)
-    real = [Image.fromarray(maker.picture(case.scene, rng)) for case in cases]
-    pictures = [picture for pair in zip(drawn, real, strict=True) for picture in pair]
-    labels = [text for case in cases for text in (case.prompt, "left out")]
-    return labelled_sheet(pictures, labels)
+    trial = next(trial for trial in trials if trial.name == "look new")
+    prompts = [case.prompt for case in trial.cases[:SHOWN]]
+    real = map(Image.fromarray, trial.real(maker))
+    pairs = zip(artist.draw(prompts), real, strict=False)
+    labels = [text for prompt in prompts for text in (prompt, "left out")]
+    return labelled_sheet([picture for pair in pairs for picture in pair], labels)
 
 
 if __name__ == "__main__":

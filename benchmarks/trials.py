@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from benchmarks.sheet import draw
 from studio import Studio
 from studio.training.scenes import Scene, SceneMaker
+
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,14 @@ class Trial:
         right = [case.answer for case in self.cases]
         return float(np.mean(np.asarray(self.check(pictures, self.cases)) == right))
 
-    def real_rate(self, maker: SceneMaker) -> float:
-        """Share of right answers of real scenes that show what is asked: the ceiling."""
+    def real(self, maker: SceneMaker) -> list[Pixels]:
+        """Real scenes that show what is asked, one a case: [S, S, 3] each."""
         rng = np.random.default_rng(0)
-        return self.rate([Image.fromarray(maker.picture(case.scene, rng)) for case in self.cases])
+        return [maker.picture(case.scene, rng) for case in self.cases]
+
+    def real_rate(self, maker: SceneMaker) -> float:
+        """Share of right answers of real scenes: the ceiling."""
+        return self.rate([Image.fromarray(pixels) for pixels in self.real(maker)])
 
     def line(self, real: float, drawn: Sequence[Image.Image]) -> str:
         """The shares of right answers of real scenes, and of what was drawn, one picture a case."""
