@@ -8,14 +8,15 @@ standard error of the difference is that over prompts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from benchmarks.asking import CHINESE_PHRASES, PHRASES, STYLE_FIRST, STYLE_LAST, SYNONYMS, phrased
 from benchmarks.command_line import command_line
-from benchmarks.features import FeatureExtractor
+from benchmarks.features import FeatureExtractor, Features
 from benchmarks.judge import Gallery, gallery, ranks
 from benchmarks.trials import Artist
 from studio.training.dataset import Drawings
@@ -42,7 +43,12 @@ def ways(labels: Sequence[str], chinese: Mapping[str, str], each: int) -> dict[s
 class Namer:
     """Tells which prompts are drawn so that the judge names what they ask for."""
 
-    def __init__(self, real: Gallery, extract: FeatureExtractor, artists: Sequence[Artist]) -> None:
+    def __init__(
+        self,
+        real: Gallery,
+        extract: Callable[[Sequence[Image.Image]], Features],
+        artists: Sequence[Artist],
+    ) -> None:
         self.extract, self.artists = extract, artists
         self.prototypes = real.prototypes()
         self.place = {label: n for n, label in enumerate(real.labels)}
