@@ -23,6 +23,7 @@ from benchmarks.judge import Gallery, gallery
 from benchmarks.sheet import labelled_sheet
 from benchmarks.styles import style_trials
 from benchmarks.trials import Artist, Case, Trial, one_by_one, some
+from studio import Studio
 from studio.colours import border_colour
 from studio.training.dataset import Drawings
 from studio.training.scenes import BACKGROUNDS, COUNTS, HUES, Placed, Scene, SceneMaker, SceneMix
@@ -169,11 +170,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     drawings = Drawings.load(options.data)
     trials = Trials(drawings, options.each)
-    artist = Artist(options.model)
+    artist = Artist(Studio(options.model))
     shown = dict[str, Image.Image]()
     for trial in trials.all():
         drawn = artist.draw([case.prompt for case in trial.cases])
-        print(trial.line(trial.real_rate(trials.maker), drawn), flush=True)
+        print(trial.line(trial.rate(trial.real(trials.maker)), drawn), flush=True)
         if trial.cases[0].prompt.isascii():  # the sheet's font has no Chinese
             prompts = [case.prompt for case in trial.cases[:8]]
             shown |= zip(prompts, drawn[:8], strict=True)

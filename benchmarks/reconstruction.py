@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from benchmarks.command_line import command_line
 from benchmarks.sheet import labelled_sheet
@@ -18,15 +17,10 @@ from studio.pipelines.components import load
 from studio.pipelines.placement import Runtime
 from studio.training.dataset import Drawings
 from studio.training.scenes import SceneMaker, SceneMix
-from studio.training.vae import heldout_pictures, to_pixels
+from studio.training.vae import heldout_pictures, psnr, to_pixels
 
 SHOWN = 16
 """Drawings on the sheet."""
-
-
-def psnr(real: Tensor, drawn: Tensor) -> Tensor:
-    """Peak signal to noise, in dB, of each of the pictures [B, 3, H, W] in [-1, 1]."""
-    return -10 * torch.log10((real - drawn.clamp(-1, 1)).square().mean((1, 2, 3)) / 4)
 
 
 @torch.inference_mode()

@@ -24,7 +24,8 @@ from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor
 from benchmarks.judge import Gallery, gallery
 from benchmarks.sheet import labelled_sheet
-from benchmarks.trials import Artist, Case, Pixels, Trial, one_by_one, some
+from benchmarks.trials import Artist, Case, Trial, one_by_one, some
+from studio import Studio
 from studio.training.dataset import Drawings
 from studio.training.recolouring import CELLS
 from studio.training.scenes import Placed, Scene, SceneMaker, SceneMix
@@ -103,9 +104,9 @@ class Looks:
                 continue
             scenes = [_plain(drawing[concept, style]) for style in there]
             scenes.append(_pixel_art(drawing[concept, str(rng.choice(there))]))
-            pictures += [maker.picture(scene, rng) for scene in scenes]
+            pictures += [Image.fromarray(maker.picture(scene, rng)) for scene in scenes]
             styles += [*map(STYLES.index, there), PIXEL]
-        both = [Image.fromarray(picture) for picture in (*pictures, *softened(pictures))]
+        both = [*pictures, *softened(pictures)]
         self.model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
         self.model.fit(extract.textures(both), [*styles, *styles])
 
@@ -114,17 +115,18 @@ class Looks:
 
 
 @torch.inference_mode()
-def softened(pictures: Sequence[Pixels]) -> list[Pixels]:
-    """Pictures [S, S, 3] through mini's VAE, with noise in their latents."""
+def softened(pictures: Sequence[Image.Image]) -> list[Image.Image]:
+    """Pictures of one size through mini's VAE, with noise in their latents."""
     vae = cast(Any, AutoencoderKL).from_pretrained(
         str(files("studio.configs") / "mini" / "vae"), torch_dtype=torch.float32
     )
-    generator, soft = torch.Generator().manual_seed(0), list[Pixels]()
+    generator, soft = torch.Generator().manual_seed(0), list[Image.Image]()
     for start in range(0, len(pictures), 16):
-        pixels = to_tensor(np.stack(pictures[start : start + 16]))
+        pixels = to_tensor(np.stack([np.asarray(one) for one in pictures[start : start + 16]]))
         latents = vae.encode(pixels).latent_dist.mode()
         noise = torch.randn(latents.shape, generator=generator)
-        soft += [*to_pixels(vae.decode(latents + NOISE * latents.std() * noise).sample)]
+        drawn = to_pixels(vae.decode(latents + NOISE * latents.std() * noise).sample)
+        soft += map(Image.fromarray, drawn)
     return soft
 
 
@@ -174,25 +176,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     drawings, extract = Drawings.load(options.data), FeatureExtractor()
     maker = SceneMaker(drawings, SceneMix())
     trials = style_trials(maker, gallery(drawings, 300, extract), extract, options.each)
-    real = [trial.real_rate(maker) for trial in trials]
+    ceilings = []
     for trial in trials:
-        soft = [Image.fromarray(pixels) for pixels in softened(trial.real(maker))]
-        print(f"real, softened  {trial.name:<22} {trial.rate(soft):.3f}", flush=True)
-    for seed in range(options.seeds):
-        artist = Artist(options.model, seed)
-        for trial, ceiling in zip(trials, real, strict=True):
+        real = trial.real(maker)
+        ceilings.append(trial.rate(real))
+        print(f"real, softened  {trial.name:<22} {trial.rate(softened(real)):.3f}", flush=True)
+    studio = Studio(options.model)
+    artists = [Artist(studio, seed) for seed in range(options.seeds)]
+    for artist in artists:
+        for trial, ceiling in zip(trials, ceilings, strict=True):
             drawn = artist.draw([case.prompt for case in trial.cases])
-            print(f"seed {seed}  {trial.line(ceiling, drawn)}", flush=True)
+            print(f"seed {artist.seed}  {trial.line(ceiling, drawn)}", flush=True)
     if options.sheet:
-        left_out(trials, maker, Artist(options.model)).save(options.sheet)
+        left_out(trials, maker, artists[0]).save(options.sheet)
 
 
 def left_out(trials: Sequence[Trial], maker: SceneMaker, artist: Artist) -> Image.Image:
     """Things in styles that training left out of them, each beside the drawing that it left out."""
     trial = next(trial for trial in trials if trial.name == "look new")
     prompts = [case.prompt for case in trial.cases[:SHOWN]]
-    real = map(Image.fromarray, trial.real(maker))
-    pairs = zip(artist.draw(prompts), real, strict=False)
+    pairs = zip(artist.draw(prompts), trial.real(maker)[: len(prompts)], strict=True)
     labels = [text for prompt in prompts for text in (prompt, "left out")]
     return labelled_sheet([picture for pair in pairs for picture in pair], labels)
 

@@ -7,14 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from benchmarks.sheet import draw
 from studio import Studio
 from studio.training.scenes import Scene, SceneMaker
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -45,14 +42,10 @@ class Trial:
         right = [case.answer for case in self.cases]
         return float(np.mean(np.asarray(self.check(pictures, self.cases)) == right))
 
-    def real(self, maker: SceneMaker) -> list[Pixels]:
-        """Real scenes that show what is asked, one a case: [S, S, 3] each."""
+    def real(self, maker: SceneMaker) -> list[Image.Image]:
+        """Real scenes that show what is asked, one a case: their rate is the ceiling."""
         rng = np.random.default_rng(0)
-        return [maker.picture(case.scene, rng) for case in self.cases]
-
-    def real_rate(self, maker: SceneMaker) -> float:
-        """Share of right answers of real scenes: the ceiling."""
-        return self.rate([Image.fromarray(pixels) for pixels in self.real(maker)])
+        return [Image.fromarray(maker.picture(case.scene, rng)) for case in self.cases]
 
     def line(self, real: float, drawn: Sequence[Image.Image]) -> str:
         """The shares of right answers of real scenes, and of what was drawn, one picture a case."""
@@ -65,8 +58,8 @@ class Trial:
 class Artist:
     """Draws every prompt once from a seed, however many trials ask for it."""
 
-    def __init__(self, model: str, seed: int = 0) -> None:
-        self.studio, self.seed = Studio(model), seed
+    def __init__(self, studio: Studio, seed: int = 0) -> None:
+        self.studio, self.seed = studio, seed
         self.drawn: dict[str, Image.Image] = {}
 
     def draw(self, prompts: Sequence[str]) -> list[Image.Image]:

@@ -19,6 +19,7 @@ from benchmarks.command_line import command_line
 from benchmarks.features import FeatureExtractor, Features
 from benchmarks.judge import Gallery, gallery, ranks
 from benchmarks.trials import Artist
+from studio import Studio
 from studio.training.dataset import Drawings
 from studio.training.wording import plural, with_article
 
@@ -73,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     drawings, extract = Drawings.load(options.data), FeatureExtractor()
     real = gallery(drawings, 300, extract)
-    namer = Namer(real, extract, [Artist(options.model, seed) for seed in range(options.seeds)])
+    studio = Studio(options.model)
+    namer = Namer(real, extract, [Artist(studio, seed) for seed in range(options.seeds)])
     chinese = {row.label["en"]: row.label["zh"] for row in drawings.rows if row.label.get("zh")}
     for name, asked in ways(real.labels, chinese, options.each).items():
         labels = namer.named([(with_article(label), label) for _, label in asked])

@@ -26,7 +26,7 @@ from studio.training.options import TrainOptions
 from studio.training.recipe import Frozen, Recipe
 from studio.training.upscaler_data import Crops
 from studio.training.upscaler_start import start_linear
-from studio.training.vae import tile, to_tensor
+from studio.training.vae import psnr, tile, to_tensor
 
 
 class UpscalerShape(Frozen):
@@ -134,8 +134,7 @@ class UpscalerPart:
         plain = to_tensor(np.stack([np.asarray(picture) for picture in lanczos]))
         drawn = self.enlarge(to_tensor(small).to(self.vae.device)).clamp(-1, 1).cpu()
         for name, pictures in (("lanczos", plain), ("model", drawn)):
-            error = ((pictures - large) ** 2).mean(dim=(1, 2, 3))
-            print(f"held out, {name}: {(-10 * torch.log10(error / 4)).mean():.2f} dB", flush=True)
+            print(f"held out, {name}: {psnr(large, pictures).mean():.2f} dB", flush=True)
         tile(torch.cat([plain, drawn, large]), 8).save(path)
 
     def enlarge(self, small: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from studio.training.models import Vae
 from studio.training.options import TrainOptions
 from studio.training.recipe import Frozen, own_recipe, read
 from studio.training.upscaler_data import FACTOR, Crops
-from studio.training.vae import to_tensor
+from studio.training.vae import psnr, to_tensor
 
 _SCALING = 0.08333  # StableDiffusionUpscalePipeline sets this value, whatever the VAE says
 _WIDTH, _CONSTANT = 32, 300.0  # channels before the last norm, and the one that makes it harmless
@@ -147,5 +147,4 @@ def run(options: TrainOptions) -> None:
         drawn = torch.cat(
             [vae.decode(vae.encode(part).latent).sample for part in torch.split(real, 8)]
         )
-    error = ((drawn.clamp(-1, 1) - real) ** 2).mean(dim=(1, 2, 3))
-    print(f"held-out drawings: {(-10 * torch.log10(error / 4)).mean():.2f} dB", flush=True)
+    print(f"held-out drawings: {psnr(real, drawn).mean():.2f} dB", flush=True)

@@ -145,8 +145,7 @@ class VaePart:
         """Held-out drawings (upper rows) above what the VAE makes of them, and their PSNR."""
         real = heldout_pictures(self.maker, self.heldout).to(self.vae.device)
         drawn = self.vae.decode(self.vae.encode(real).latent_dist.mode()).sample.clamp(-1, 1)
-        psnr = -10 * torch.log10(((real - drawn) ** 2).mean(dim=(1, 2, 3)) / 4)
-        print(f"held-out drawings: {psnr.mean():.2f} dB", flush=True)
+        print(f"held-out drawings: {psnr(real, drawn).mean():.2f} dB", flush=True)
         some = list(range(0, len(real), max(1, len(real) // 16)))[:16]
         tile(torch.cat([real[some], drawn[some]]), len(some)).save(path)
 
@@ -167,6 +166,11 @@ def to_pixels(pictures: Tensor) -> npt.NDArray[np.uint8]:
     """float [B, 3, H, W] in [-1, 1] -> uint8 [B, H, W, 3]; what is beyond is cut off."""
     pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
     return pixels.cpu().numpy()
+
+
+def psnr(real: Tensor, drawn: Tensor) -> Tensor:
+    """Peak signal to noise, in dB, of each of the pictures [B, 3, H, W] in [-1, 1]."""
+    return -10 * torch.log10((real - drawn.clamp(-1, 1)).square().mean((1, 2, 3)) / 4)
 
 
 def tile(pictures: Tensor, columns: int) -> Image.Image:

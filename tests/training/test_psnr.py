@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.reconstruction import psnr
+from studio.training.vae import psnr
 
 
 def test_decibels_of_known_errors() -> None:
