@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from studio.errors import StudioError
 from studio.training.clip import load_text
@@ -45,18 +46,22 @@ def run(options: TrainOptions) -> None:
     missing = [name for name in parts(source) if not (source / name).exists()]
     if missing:
         raise StudioError(f"{source} lacks {missing[0]}.", valid="a folder that training wrote")
-    weights = sum(path.stat().st_size for path in source.rglob("*.safetensors"))
-    if weights > _MOST_BYTES:
-        raise StudioError(f"The weights in {source} are {weights / 1e6:.1f} MB.", valid="<= 45 MB")
-    for name in parts(source):
-        shutil.rmtree(options.out / name, ignore_errors=True)
-        shutil.copytree(source / name, options.out / name)
-    shutil.copy(source / "model_index.json", options.out)
-    if recipe.clip:
-        tower, tokenizer = load_text(recipe.clip)
-        write_text(options.out, text_encoder=tower, tokenizer=tokenizer)
-    for config in options.out.glob("*/*config.json"):
-        _forget_where(config)
+    with TemporaryDirectory() as folder:
+        whole = Path(folder)
+        for name in parts(source):
+            shutil.copytree(source / name, whole / name)
+        shutil.copy(source / "model_index.json", whole)
+        if recipe.clip:
+            tower, tokenizer = load_text(recipe.clip)
+            write_text(whole, text_encoder=tower, tokenizer=tokenizer)
+        weights = sum(path.stat().st_size for path in whole.rglob("*.safetensors"))
+        if weights > _MOST_BYTES:
+            raise StudioError(f"The weights are {weights / 1e6:.1f} MB.", valid="<= 45 MB")
+        for config in whole.glob("*/*config.json"):
+            _forget_where(config)
+        for name in parts(whole):
+            shutil.rmtree(options.out / name, ignore_errors=True)
+        shutil.copytree(whole, options.out, dirs_exist_ok=True)
     (options.out / "SHA256SUMS").write_text(checksums(options.out), encoding="utf-8")
     print(f"{options.out}: {weights / 1e6:.1f} MB of weights")
 

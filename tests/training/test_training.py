@@ -93,7 +93,7 @@ def test_normalised_latents_have_mean_0_deviation_1_and_decode_alike() -> None:
 
 
 def test_the_whole_chain_ends_in_a_folder_that_diffusers_draws_with(
-    data: Path, tmp_path: Path
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vae = train_vae(data, tmp_path / "vae", 1)
     clip = tmp_path / "clip"
@@ -134,6 +134,18 @@ def test_the_whole_chain_ends_in_a_folder_that_diffusers_draws_with(
     again, _ = clip_part.load_text(tmp_path / "taught")
     assert (again.final_layer_norm.bias == 0.5).all()
     assert clip_part.load_text(tmp_path / "whole")[0].dtype == torch.float32
+
+    limit = sum(path.stat().st_size for path in (out / "weights").rglob("*.safetensors"))
+    monkeypatch.setattr(export, "_MOST_BYTES", limit)
+    deeper: Any = type(other)(
+        type(other.config)(**{**other.config.to_dict(), "num_hidden_layers": 2})
+    )
+    layout.write_text(tmp_path / "other", text_encoder=deeper, tokenizer=tokenizer)
+    with pytest.raises(StudioError, match="MB"):
+        export.run(
+            TrainOptions(None, tmp_path / "taught", init_from=out / "weights", overrides=taught)
+        )
+    assert (tmp_path / "taught" / "SHA256SUMS").read_text().splitlines() == taught_sums
 
 
 def test_the_text_tower_is_the_same_in_transformers() -> None:
