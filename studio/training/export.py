@@ -56,7 +56,9 @@ def run(options: TrainOptions) -> None:
             write_text(whole, text_encoder=tower, tokenizer=tokenizer)
         weights = sum(path.stat().st_size for path in whole.rglob("*.safetensors"))
         if weights > _MOST_BYTES:
-            raise StudioError(f"The weights are {weights / 1e6:.1f} MB.", valid="<= 45 MB")
+            raise StudioError(
+                f"The weights for {options.out} are {weights / 1e6:.1f} MB.", valid="<= 45 MB"
+            )
         for config in whole.glob("*/*config.json"):
             _forget_where(config)
         for name in parts(whole):
